@@ -1,0 +1,32 @@
+"""The engine that runs the ``tf.function`` itself. Loading this module loads TensorFlow."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from live_cam.gradmodel import GradModel
+
+
+class TensorFlowEngine:
+    """Runs a grad-model where TensorFlow puts it: on the GPU if it sees one."""
+
+    name = "tensorflow"
+
+    def __init__(self, grad_model: GradModel) -> None:
+        self._explain = grad_model.explain.get_concrete_function()
+        self._forward = grad_model.forward.get_concrete_function()
+
+    def explain(self, pixels: np.ndarray, class_indices: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """See ``Engine.explain``."""
+        outputs, heatmap = self._explain(tf.constant(pixels), tf.constant(class_indices, tf.int32))
+        return outputs.numpy(), heatmap.numpy()
+
+    def forward(self, pixels: np.ndarray) -> np.ndarray:
+        """See ``Engine.forward``."""
+        return self._forward(tf.constant(pixels)).numpy()
+
+
+def sees_gpu() -> bool:
+    """Whether TensorFlow would run on a GPU."""
+    return bool(tf.config.list_physical_devices("GPU"))

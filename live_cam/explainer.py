@@ -1,0 +1,115 @@
+"""A model and an engine as one thing that explains pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from live_cam.cache import PassFacts
+from live_cam.engines import Engine
+from live_cam.frame import Explanation
+from live_cam.predictions import best_first, class_index_of, class_values, predictions_of
+from live_cam.preprocess import FrameFitter
+
+TOP_CLASS = -1
+NO_CLASS = -1
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkInput:
+    """A frame as the network sees it.
+
+    Attributes:
+        pixels: (1, h, w, 3) uint8, BGR. Valid until the next frame is fitted.
+        region_xywh: The part of the frame it shows, as fractions.
+    """
+
+    pixels: np.ndarray
+    region_xywh: tuple[float, float, float, float]
+
+
+class Explainer:
+    """Explains what a model sees in a picture. Made by ``load_explainer``; not for several threads at once.
+
+    Attributes:
+        model_name: As the user knows the model.
+        facts: Target layer, input size, preprocessing, engine and why.
+        labels: The class names, in the order of the network's output.
+        method: The CAM method's name.
+    """
+
+    def __init__(
+        self,
+        model_name: str,
+        engine: Engine,
+        facts: PassFacts,
+        labels: Sequence[str],
+        method: str,
+        fit: str = "stretch",
+        top_k: int = 3,
+        contrast: int | str | None = None,
+    ) -> None:
+        self.model_name = model_name
+        self.facts = facts
+        self.labels = tuple(labels)
+        self.method = method
+        self._engine = engine
+        self._fitter = FrameFitter(facts.input_size_wh, fit)
+        self._top_k = top_k
+        self._contrast_index = NO_CLASS if contrast is None else self.class_index(contrast)
+
+    @property
+    def engine_name(self) -> str:
+        """The engine that runs: "litert" or "tensorflow"."""
+        return self._engine.name
+
+    def class_index(self, target: int | str) -> int:
+        """The class of an index or a label.
+
+        Raises:
+            SettingError: There is no such class; the message names the nearest.
+        """
+        return class_index_of(target, self.labels)
+
+    def explain(self, image: np.ndarray, target: int | str | None = None) -> Explanation:
+        """Predictions and heatmap of one picture, in one pass.
+
+        Args:
+            image: (height, width, 3) uint8, BGR, of any size.
+            target: The class to explain, as an index or a label; None for the top class.
+
+        Returns:
+            The ``top_k`` predictions and the map of what spoke for the target.
+
+        Raises:
+            SettingError: There is no such class, or the image is none.
+        """
+        return self.explain_input(self.preprocess(image), None if target is None else self.class_index(target))
+
+    def preprocess(self, image: np.ndarray) -> NetworkInput:
+        """The first half of ``explain``: (height, width, 3) uint8 BGR to what the network sees."""
+        pixels, region_xywh = self._fitter.fit(image)
+        return NetworkInput(pixels, region_xywh)
+
+    def explain_input(self, network_input: NetworkInput, class_index: int | None = None) -> Explanation:
+        """The second half of ``explain``: one call of the engine. None explains the top class."""
+        wanted = TOP_CLASS if class_index is None else class_index
+        outputs, heatmap = self._engine.explain(network_input.pixels, (wanted, self._contrast_index))
+        head = self.facts.head
+        explained_index = int(class_values(outputs, head).argmax()) if class_index is None else class_index
+        return Explanation(
+            predictions=best_first(outputs, head, self.labels, self._top_k),
+            explained=predictions_of([explained_index], outputs, head, self.labels)[0],
+            heatmap=heatmap,
+            region_xywh=network_input.region_xywh,
+        )
+
+    def forward(self, image: np.ndarray) -> np.ndarray:
+        """The bare network: raw outputs, (n,) float32, of a (height, width, 3) uint8 BGR picture."""
+        return self._engine.forward(self.preprocess(image).pixels)
+
+    def forward_input(self, network_input: NetworkInput) -> np.ndarray:
+        """The bare network on a picture that was preprocessed already."""
+        return self._engine.forward(network_input.pixels)

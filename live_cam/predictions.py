@@ -1,0 +1,90 @@
+"""From a network's raw outputs to predictions, in numpy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from live_cam.errors import SettingError, unknown_name
+from live_cam.frame import Prediction
+
+# softmax and sigmoid: the outputs are probabilities already; binary: one sigmoid output, two classes;
+# logits: an output without an activation, one a class; regression: a number.
+Head: TypeAlias = Literal["softmax", "sigmoid", "binary", "logits", "regression"]
+
+
+def class_values(outputs: np.ndarray, head: Head) -> np.ndarray:
+    """The outputs as one value a class: (classes,) float32; a single sigmoid output becomes "no" and "yes"."""
+    return np.array([1 - outputs[0], outputs[0]], np.float32) if head == "binary" else outputs
+
+
+def class_probabilities(outputs: np.ndarray, head: Head) -> np.ndarray | None:
+    """Probabilities of all classes.
+
+    Args:
+        outputs: (n,) float32, the network's own.
+        head: What kind of output it is.
+
+    Returns:
+        (classes,) float32 in [0, 1]; None where the output is no probability.
+    """
+    if head == "regression":
+        return None
+    if head == "logits":
+        exponentials = np.exp(outputs - outputs.max())
+        return exponentials / exponentials.sum()
+    return class_values(outputs, head)
+
+
+def best_first(outputs: np.ndarray, head: Head, labels: Sequence[str], top_k: int) -> tuple[Prediction, ...]:
+    """The ``top_k`` classes with the highest values."""
+    values = class_values(outputs, head)
+    count = min(top_k, len(values))
+    # Partition first: sorting a thousand classes for three of them is ten times the work.
+    highest = np.argpartition(values, -count)[-count:]
+    indices = highest[np.argsort(-values[highest], kind="stable")]
+    return predictions_of(indices.tolist(), outputs, head, labels)
+
+
+def predictions_of(
+    class_indices: Sequence[int], outputs: np.ndarray, head: Head, labels: Sequence[str]
+) -> tuple[Prediction, ...]:
+    """The predictions of the given classes, in the given order."""
+    values = class_values(outputs, head)
+    probabilities = class_probabilities(outputs, head)
+    return tuple(
+        Prediction(
+            class_index=index,
+            label=labels[index],
+            probability=None if probabilities is None else float(probabilities[index]),
+            value=float(values[index]),
+        )
+        for index in class_indices
+    )
+
+
+def class_index_of(target: int | str, labels: Sequence[str]) -> int:
+    """The class a user means: an index before a label, upper and lower case and blanks not minded.
+
+    Args:
+        target: A class index, its digits as text, or a label.
+        labels: The names of all classes.
+
+    Raises:
+        SettingError: There is no such class; the message names the nearest.
+    """
+    if isinstance(target, int) or target.strip().isdecimal():
+        index = int(target)
+        if not 0 <= index < len(labels):
+            raise SettingError(f"no class {index}: the model has {len(labels)} classes, 0 to {len(labels) - 1}")
+        return index
+    folded = [_folded(label) for label in labels]
+    if _folded(target) not in folded:
+        raise unknown_name("class", target, labels)
+    return folded.index(_folded(target))
+
+
+def _folded(label: str) -> str:
+    return " ".join(label.replace("_", " ").casefold().split())

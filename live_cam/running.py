@@ -1,0 +1,160 @@
+"""One whole run: the pipeline in its threads, the window and the clock in the caller's, and a tidy end.
+
+Windows belong to the main thread, so this loop does too.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from live_cam.frame import Frame, Result
+from live_cam.pipeline import Pipeline
+from live_cam.render.hud import Status
+from live_cam.sinks import Sink
+
+if TYPE_CHECKING:
+    from live_cam.sinks.window import Window
+    from live_cam.sources import Source
+
+_POLL_SECONDS = 0.02
+_LATE_SECONDS = 0.1
+# A camera that hangs in read() is not waited for any longer.
+_ENDING_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a run ended without an error.
+
+    Attributes:
+        is_complete: Whether the sinks carry their final names.
+        was_interrupted: Whether Ctrl-C or SIGTERM ended it.
+    """
+
+    is_complete: bool
+    was_interrupted: bool = False
+
+
+def run(
+    pipeline: Pipeline,
+    source: Source,
+    sinks: Sequence[Sink],
+    window: Window | None = None,
+    paced: bool = False,
+    on_progress: Callable[[Pipeline], None] | None = None,
+) -> Ending:
+    """Runs until the source ends, the user ends it, or something breaks.
+
+    Args:
+        pipeline: Not started yet.
+        source: Closed on every way out.
+        sinks: Finished where the run is whole, closed on every way out. A live run is whole whenever it ends; a file
+            only at its end.
+        window: Shows results; closed on every way out.
+        paced: Shows a file at its own speed.
+        on_progress: Called some ten times a second or more.
+
+    Raises:
+        LiveCamError: The first error of any stage; what was written stays under the partial names.
+    """
+    try:
+        pipeline.start()
+        ending = _until_end(pipeline, source.is_live, window, paced, on_progress or (lambda pipeline: None))
+        pipeline.raise_error()
+        if ending.is_complete:
+            for sink in sinks:
+                sink.finish()
+        return ending
+    finally:
+        pipeline.cancel()
+        pipeline.wait(_ENDING_SECONDS)
+        for closable in [source, *sinks, *([window] if window else [])]:
+            closable.close()
+
+
+def _until_end(
+    pipeline: Pipeline, is_live: bool, window: Window | None, paced: bool, on_progress: Callable[[Pipeline], None]
+) -> Ending:
+    screen = None if window is None else _Screen(window, pipeline, paced)
+    try:
+        while pipeline.is_running or (screen is not None and not pipeline.results.ended):
+            on_progress(pipeline)
+            if screen is None:
+                time.sleep(_POLL_SECONDS)
+            elif not screen.step():
+                return _ended_early(pipeline, is_live)
+        if screen is not None and not is_live and not pipeline.failed:
+            screen.hold()
+    except KeyboardInterrupt:
+        ended = _ended_early(pipeline, is_live)
+        return Ending(ended.is_complete, was_interrupted=True)
+    return Ending(is_complete=True)
+
+
+def _ended_early(pipeline: Pipeline, is_live: bool) -> Ending:
+    if is_live:
+        pipeline.end_capture()
+        pipeline.results.cancel()
+        pipeline.wait_for_writing(_ENDING_SECONDS)
+    pipeline.cancel()
+    return Ending(is_complete=pipeline.wait_for_writing(_ENDING_SECONDS) and is_live)
+
+
+class _Screen:
+    """What the window shows from moment to moment."""
+
+    def __init__(self, window: Window, pipeline: Pipeline, paced: bool) -> None:
+        self._window = window
+        self._pipeline = pipeline
+        self._paced = paced
+        self._shown_preview: Frame | None = None
+        # Media time minus wall time.
+        self._offset_seconds: float | None = None
+
+    def step(self) -> bool:
+        """Shows what is new and looks at the keys; False when the user wants to end."""
+        if self._pipeline.explainer is None:
+            self._show_preview()
+            return self._window.poll(_POLL_SECONDS)
+        result = self._pipeline.results.get(_POLL_SECONDS)
+        if result is None:
+            return self._window.poll(0.0)
+        if self._paced and not self._wait_until_due(result):
+            return False
+        self._window.show(result.drawn.image, self._status(result))
+        return self._window.poll(0.0)
+
+    def hold(self) -> None:
+        """Keeps the last picture until a key is pressed or the window closed."""
+        while self._window.poll(_POLL_SECONDS, any_key_ends=True):
+            pass
+
+    def _show_preview(self) -> None:
+        preview = self._pipeline.preview
+        if preview is not None and preview is not self._shown_preview:
+            self._window.show(preview.image, Status(message="preparing the model"))
+            self._shown_preview = preview
+
+    def _wait_until_due(self, result: Result) -> bool:
+        media_seconds = result.frame.time_seconds
+        if self._offset_seconds is None:
+            self._offset_seconds = media_seconds - time.monotonic()
+        while (early_seconds := media_seconds - self._offset_seconds - time.monotonic()) > 0:
+            if not self._window.poll(min(early_seconds, _POLL_SECONDS)):
+                return False
+        if early_seconds < -_LATE_SECONDS:
+            # Go on from here at normal speed: running after the lost time would look like fast forward.
+            self._offset_seconds = media_seconds - time.monotonic()
+        return True
+
+    def _status(self, result: Result) -> Status:
+        meter, explainer = self._pipeline.meter, self._pipeline.explainer
+        return Status(
+            fps=meter.recent_fps,
+            engine=None if explainer is None else explainer.engine_name,
+            latency_ms=meter.recent_latency_ms,
+            dropped_count=meter.frames_dropped,
+        )

@@ -1,0 +1,302 @@
+"""One job from its settings to its files: what the command line does in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from live_cam.errors import SettingError, SourceError
+from live_cam.loading import load_explainer, referenced
+from live_cam.pipeline import Pipeline
+from live_cam.render.views import Renderer, RenderSettings
+from live_cam.running import run
+from live_cam.sources import Source, open_source
+
+if TYPE_CHECKING:
+    from live_cam.explainer import Explainer
+    from live_cam.frame import Explanation, Frame
+    from live_cam.sinks import Sink
+    from live_cam.sinks.window import Window
+
+
+@dataclass(frozen=True)
+class SourceSettings:
+    """Where frames come from: the one that is set, or the demo where none is.
+
+    Attributes:
+        webcam: Index of a camera.
+        video: Path or address.
+        image: Path.
+        start_seconds: Of a video: the first media time that is wanted.
+        end_seconds: Of a video: the first one that is no longer wanted.
+        loop: Whether it starts again at its end.
+        max_frames: Ends the run after so many frames.
+    """
+
+    webcam: int | None = None
+    video: str | None = None
+    image: str | None = None
+    start_seconds: float | None = None
+    end_seconds: float | None = None
+    loop: bool = False
+    max_frames: int | None = None
+
+    @property
+    def is_demo(self) -> bool:
+        """Whether no source is named."""
+        return self.webcam is None and self.video is None and self.image is None
+
+    @property
+    def input_path(self) -> Path | None:
+        """The file that is read, if one is."""
+        name = self.video or self.image
+        return Path(name) if name and "://" not in name else None
+
+    def open(self) -> Source:
+        """Opens it; see ``open_source``."""
+        return open_source(
+            webcam=self.webcam,
+            video=self.video,
+            image=self.image,
+            start_seconds=self.start_seconds,
+            end_seconds=self.end_seconds,
+        )
+
+
+@dataclass(frozen=True)
+class OutputSettings:
+    """What is made.
+
+    Attributes:
+        output: The annotated video or image.
+        sidecar: JSON lines, one a frame.
+        report: One JSON object about the run.
+        overwrite: Whether these may replace what is there.
+        show: Whether there is a window; None: where it is expected, see ``wants_window``.
+    """
+
+    output: Path | None = None
+    sidecar: Path | None = None
+    report: Path | None = None
+    overwrite: bool = False
+    show: bool | None = None
+
+    @property
+    def paths(self) -> list[Path]:
+        """All files that will be made."""
+        return [path for path in (self.output, self.sidecar, self.report) if path is not None]
+
+    def wants_window(self, is_live: bool) -> bool:
+        """A live source is watched, a file is watched unless something is made of it."""
+        if self.show is not None:
+            return self.show
+        return is_live or not self.paths
+
+
+@dataclass(frozen=True)
+class SessionSettings:
+    """A whole job.
+
+    Attributes:
+        source: Where frames come from.
+        explainer: Arguments for ``load_explainer``.
+        target: The class to explain, as an index or a label; None for each frame's top class.
+        render: How the picture looks.
+        output: What is made.
+        environment: The process's environment variables, for the window.
+    """
+
+    source: SourceSettings
+    explainer: Mapping[str, Any] = field(default_factory=dict)
+    target: str | None = None
+    render: RenderSettings = RenderSettings()
+    output: OutputSettings = OutputSettings()
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What came of it.
+
+    Attributes:
+        frames_explained: How many.
+        frame_total_estimate: How many the source promised, if it did.
+        fps: Explained frames a second; None for less than two.
+        wall_seconds: From opening the source to the end.
+        made: The files that carry their final names.
+        kept: The unfinished ones that can be played or read.
+        was_interrupted: Whether Ctrl-C or SIGTERM ended it.
+        last_explanation: Of the last frame.
+    """
+
+    frames_explained: int
+    frame_total_estimate: int | None
+    fps: float | None
+    wall_seconds: float
+    made: tuple[Path, ...]
+    kept: tuple[Path, ...]
+    was_interrupted: bool
+    last_explanation: Explanation | None
+
+
+def run_session(
+    settings: SessionSettings,
+    on_line: Callable[[str], None] = lambda line: None,
+    on_progress: Callable[[Pipeline, int | None], None] = lambda pipeline, total: None,
+) -> Outcome:
+    """Runs a job to its end.
+
+    Args:
+        settings: The job.
+        on_line: Called, from any thread, with a line about what goes on.
+        on_progress: Called from this thread with the pipeline and the expected number of frames.
+
+    Raises:
+        LiveCamError: One line; where something was made, it says where that is.
+    """
+    renderer = Renderer(settings.render)
+    referenced(settings.explainer.get("model", ""), settings.explainer.get("weights"))
+    _check_outputs(settings)
+    with ExitStack() as stack:
+        source = stack.enter_context(_opened(settings))
+        window = _window(settings, source, stack)
+        sinks = [stack.enter_context(sink) for sink in _sinks(settings, source, renderer, on_line)]
+
+        def load(frame: Frame) -> Explainer:
+            return load_explainer(**settings.explainer, check_image=frame.image, on_build=on_line)
+
+        pipeline = Pipeline(
+            source,
+            load,
+            renderer,
+            sinks,
+            settings.target,
+            settings.source.max_frames,
+            shows_every_frame=window is not None and not source.is_live and settings.output.output is None,
+        )
+        total = _expected_frames(source, settings.source.max_frames)
+        try:
+            ending = run(
+                pipeline,
+                source,
+                sinks,
+                window,
+                paced=settings.output.output is None,
+                on_progress=lambda running: on_progress(running, total),
+            )
+        except SourceError as error:
+            raise _naming_what_is_kept(error, sinks) from error
+    outcome = _outcome(pipeline, sinks, total, ending.is_complete, ending.was_interrupted)
+    if settings.output.report is not None:
+        from live_cam.sinks.report import write_report
+
+        write_report(settings.output.report, _report(source, pipeline), settings.output.overwrite)
+    return outcome
+
+
+def _check_outputs(settings: SessionSettings) -> None:
+    """Before anything slow: what cannot be written, or is asked for in vain."""
+    from live_cam.sinks.partial import check_output, refuse_same_file
+
+    output = settings.output
+    if output.show is False and not output.paths:
+        raise SettingError("nothing to do: without a window, give --output, --sidecar or --report")
+    if settings.source.loop and output.output is not None and settings.source.max_frames is None:
+        raise SettingError("a loop into a file has no end; leave out --loop or --output, or give --max-frames")
+    if len({path.resolve() for path in output.paths}) < len(output.paths):
+        raise SettingError("two outputs have the same name; give each its own")
+    for path in output.paths:
+        if settings.source.input_path is not None:
+            refuse_same_file(settings.source.input_path, path)
+        check_output(path, output.overwrite)
+
+
+def _opened(settings: SessionSettings) -> Source:
+    loops = settings.source.loop or settings.source.is_demo
+    if loops and settings.output.wants_window(is_live=False) and settings.output.output is None:
+        from live_cam.sources.loop import LoopedSource
+
+        return LoopedSource(settings.source.open)
+    return settings.source.open()
+
+
+def _window(settings: SessionSettings, source: Source, stack: ExitStack) -> Window | None:
+    if not settings.output.wants_window(source.is_live):
+        return None
+    from live_cam.sinks.window import Window
+
+    window = Window("livecam", settings.environment)
+    stack.callback(window.close)
+    return window
+
+
+def _sinks(
+    settings: SessionSettings, source: Source, renderer: Renderer, on_line: Callable[[str], None]
+) -> Iterator[Sink]:
+    output = settings.output
+    if output.output is not None:
+        yield _picture_sink(output.output, output.overwrite, source, renderer, on_line)
+    if output.sidecar is not None:
+        from live_cam.sinks.sidecar import SidecarSink
+
+        yield SidecarSink(output.sidecar, output.overwrite)
+
+
+def _picture_sink(
+    path: Path, overwrite: bool, source: Source, renderer: Renderer, on_line: Callable[[str], None]
+) -> Sink:
+    if source.is_still:
+        from live_cam.sinks.image import ImageSink
+
+        return ImageSink(path, overwrite)
+    from live_cam.sinks.video import VideoSink
+
+    sink = VideoSink(path, renderer.drawn_size_wh(source.size_wh), source.rate, overwrite)
+    if sink.padded:
+        width, height = sink.written_size_wh
+        on_line(f"H.264 needs even sides: {path.name} is {width}x{height}, the last row or column repeated")
+    return sink
+
+
+def _expected_frames(source: Source, max_frames: int | None) -> int | None:
+    known = [count for count in (source.frame_count_estimate, max_frames) if count is not None]
+    return min(known) if known else None
+
+
+def _naming_what_is_kept(error: SourceError, sinks: Sequence[Sink]) -> SourceError:
+    kept = [str(sink.partial_path) for sink in sinks if sink.partial_path.exists()]
+    return SourceError(f"{error}; what was made until then is in {' and '.join(kept)}") if kept else error
+
+
+def _outcome(
+    pipeline: Pipeline, sinks: Sequence[Sink], total: int | None, is_complete: bool, was_interrupted: bool
+) -> Outcome:
+    return Outcome(
+        frames_explained=pipeline.meter.frames_explained,
+        frame_total_estimate=total,
+        fps=pipeline.meter.fps,
+        wall_seconds=pipeline.meter.wall_seconds,
+        made=tuple(sink.path for sink in sinks if is_complete and sink.path.exists()),
+        kept=tuple(sink.partial_path for sink in sinks if not is_complete and sink.partial_path.exists()),
+        was_interrupted=was_interrupted,
+        last_explanation=pipeline.last_explanation,
+    )
+
+
+def _report(source: Source, pipeline: Pipeline) -> dict[str, Any]:
+    explainer = pipeline.explainer
+    named = ("model", "engine", "engine_reason", "layer", "method")
+    about: dict[str, Any] = dict.fromkeys(named)
+    if explainer is not None:
+        facts = explainer.facts
+        about = dict(
+            zip(
+                named,
+                (explainer.model_name, explainer.engine_name, facts.engine_reason, facts.layer, explainer.method),
+                strict=True,
+            )
+        )
+    return {"source": source.name, **about, **pipeline.meter.report()}

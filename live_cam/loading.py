@@ -21,6 +21,7 @@ from live_cam.errors import ModelError, SettingError, unknown_name
 from live_cam.explainer import Explainer
 from live_cam.models.labels import imagenet_labels, read_labels
 from live_cam.models.specs import BUNDLED, DEFAULT_MODEL, MODEL_SPECS, find_spec
+from live_cam.native_output import silenced_native_stderr
 from live_cam.preprocess import PREPROCESSINGS, FrameFitter
 
 if TYPE_CHECKING:
@@ -225,6 +226,10 @@ class _Loader:
 
     def engine_and_facts(self) -> tuple[Engine, PassFacts]:
         """From the cache if it has the pass, else from the model."""
+        with silenced_native_stderr():
+            return self._engine_and_facts()
+
+    def _engine_and_facts(self) -> tuple[Engine, PassFacts]:
         if self.engine == "tensorflow":
             return self._on_tensorflow(self._grad_model(), "asked for")
         if importlib.util.find_spec("ai_edge_litert") is None:
@@ -272,15 +277,17 @@ class _Loader:
         entry = self._cached("forward")
         if entry is not None and entry.program is not None:
             return entry.program
-        from live_cam.engines.convert import converted
+        with silenced_native_stderr():
+            grad_model = self._grad_model()
+            self.on_build(f"converting the bare {self.reference.name} for LiteRT, once")
+            from live_cam.engines.convert import converted
 
-        grad_model = self._grad_model()
-        self.on_build(f"converting the bare {self.reference.name} for LiteRT, once")
-        program = converted(grad_model.forward)
+            program = converted(grad_model.forward)
         return self._kept("forward", self._facts(grad_model, "litert", "CPU"), program)
 
     def _grad_model(self) -> GradModel:
         self.on_build(f"loading TensorFlow and {self.reference.name}")
+        import live_cam.models.quiet_tensorflow  # noqa: F401
         from live_cam.gradmodel import GradModel, PassSettings
         from live_cam.models.inspect import found_input_size_wh, found_preprocessing
 

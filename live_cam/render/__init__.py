@@ -1,0 +1,1 @@
+"""Pictures: the heatmap over the frame, the caption, the window's texts."""

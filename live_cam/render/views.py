@@ -1,0 +1,125 @@
+"""What becomes of a frame and its explanation: the picture that is shown and recorded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from live_cam.errors import unknown_name
+from live_cam.frame import Explanation, Frame
+from live_cam.render.caption import draw_caption
+from live_cam.render.colormaps import DEFAULT_COLORMAP
+from live_cam.render.overlay import DEFAULT_OPACITY, HeatPainter
+
+# What encoders, browsers and screens still take.
+_WIDEST_PAIR = 3840
+
+
+@dataclass(frozen=True)
+class RenderSettings:
+    """How the picture looks.
+
+    Attributes:
+        colormap: One of ``COLORMAPS``.
+        opacity: Weight of the heatmap's colours, 0..1.
+        blend: One of ``BLENDS``.
+        view: One of ``VIEWS``.
+        mirror: Whether the picture is turned left to right, as a mirror would show it; text is not.
+        caption: Whether the explained class is written on the picture.
+    """
+
+    colormap: str = DEFAULT_COLORMAP
+    opacity: float = DEFAULT_OPACITY
+    blend: str = "heat"
+    view: str = "overlay"
+    mirror: bool = False
+    caption: bool = True
+
+
+class Renderer:
+    """Draws explanations; keeps its scratch memory from frame to frame, so each thread needs its own.
+
+    Raises:
+        SettingError: The opacity is out of range, or a name unknown.
+    """
+
+    def __init__(self, settings: RenderSettings) -> None:
+        if settings.view not in VIEWS:
+            raise unknown_name("view", settings.view, VIEWS)
+        self._settings = settings
+        self._painter = HeatPainter(settings.opacity, settings.colormap, settings.blend)
+        if settings.view == "heatmap":
+            self._painter = HeatPainter(1.0, settings.colormap, "constant")
+
+    def draw(self, frame: Frame, explanation: Explanation, scale: float | None = None) -> Frame:
+        """Draws one explanation.
+
+        Args:
+            frame: What was explained; not changed.
+            explanation: Of that frame; its heatmap may be smoothed.
+            scale: The map's value that is drawn hottest; None = the map's own maximum.
+
+        Returns:
+            The picture, of ``drawn_size_wh``, with the frame's index and time.
+        """
+        image = VIEWS[self._settings.view](self._painter, frame.image, explanation, scale)
+        if self._settings.mirror:
+            image = cv2.flip(image, 1)
+        captioned = image
+        if self._settings.view == "split":
+            raw = cv2.flip(frame.image, 1) if self._settings.mirror else frame.image
+            image = _side_by_side(raw, image)
+            captioned = image[:, image.shape[1] // 2 :]
+        if self._settings.caption:
+            draw_caption(captioned, explanation)
+        return Frame(image, frame.index, frame.time_seconds)
+
+    def drawn_size_wh(self, size_wh: tuple[int, int]) -> tuple[int, int]:
+        """Size of the drawn picture for frames of that size: the same, but for "split"."""
+        if self._settings.view != "split":
+            return size_wh
+        width, height = _half_size_wh(size_wh)
+        return 2 * width, height
+
+
+def _overlay(painter: HeatPainter, image: np.ndarray, explanation: Explanation, scale: float | None) -> np.ndarray:
+    return painter.paint(image, explanation.heatmap, explanation.region_xywh, scale)
+
+
+def _heatmap_alone(
+    painter: HeatPainter, image: np.ndarray, explanation: Explanation, scale: float | None
+) -> np.ndarray:
+    black = np.zeros_like(image)
+    return painter.paint(black, explanation.heatmap, explanation.region_xywh, scale, out=black)
+
+
+def _original(painter: HeatPainter, image: np.ndarray, explanation: Explanation, scale: float | None) -> np.ndarray:
+    return image.copy()
+
+
+# Each makes a new picture of the frame's size; of "split" this is the right half.
+VIEWS = {"overlay": _overlay, "split": _overlay, "heatmap": _heatmap_alone, "original": _original}
+
+
+def _half_size_wh(size_wh: tuple[int, int]) -> tuple[int, int]:
+    """Size of each picture of a pair, for frames of that size."""
+    width, height = size_wh
+    share = min(1.0, _WIDEST_PAIR / (2 * width))
+    # Encoders want an even height; that of the frame itself is the sink's business.
+    return (width, height) if share == 1 else (int(width * share), 2 * round(height * share / 2))
+
+
+def _side_by_side(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Two pictures of one size as a pair, with a thin line between them."""
+    height, width = left.shape[:2]
+    half_width, half_height = _half_size_wh((width, height))
+    pair = np.empty((half_height, 2 * half_width, 3), np.uint8)
+    for picture, half in ((left, pair[:, :half_width]), (right, pair[:, half_width:])):
+        if picture.shape == half.shape:
+            np.copyto(half, picture)
+        else:
+            cv2.resize(picture, half.shape[1::-1], dst=half, interpolation=cv2.INTER_AREA)
+    pair[:, half_width - 1 : half_width + 1] = 255
+    return pair

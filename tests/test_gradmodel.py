@@ -1,0 +1,250 @@
+"""The one pass: what it computes, of which layer, and that it is traced once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+from live_cam.errors import ModelError, SettingError
+from live_cam.gradmodel import GradModel, PassSettings
+from live_cam.preprocess import PREPROCESSINGS
+
+SIZE = 32
+WEIGHTS = Path(__file__).resolve().parents[1].parent / "shared" / "data" / "models" / "mobilenet_v2_imagenet.weights.h5"
+NO_CLASS = -1
+
+
+def settings(size=SIZE, preprocessing="unit", **changes):
+    return PassSettings((size, size), PREPROCESSINGS[preprocessing], **changes)
+
+
+def picture(size=SIZE, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (1, size, size, 3), dtype=np.uint8)
+
+
+def explained(grad_model, pixels, target=-1, contrast=NO_CLASS):
+    outputs, heatmap = grad_model.explain(tf.constant(pixels), tf.constant([target, contrast], tf.int32))
+    return outputs.numpy(), heatmap.numpy()
+
+
+def small_network(head=None, classes=5):
+    keras.utils.set_random_seed(0)
+    return keras.Sequential(
+        [
+            keras.Input((SIZE, SIZE, 3)),
+            layers.Conv2D(8, 3, strides=2, activation="relu", name="first"),
+            layers.Conv2D(12, 3, strides=2, activation="relu", name="second"),
+            layers.GlobalAveragePooling2D(name="pool"),
+            *(head or [layers.Dense(classes, activation="softmax", name="classes")]),
+        ]
+    )
+
+
+def pooled_dense_oracle(model, pixels, weights):
+    """Grad-CAM behind average pooling and one dense layer, in closed form: weights . activations / (h w)."""
+    activations = pixels.astype(np.float32)[..., ::-1] / 255
+    for layer in model.layers[:2]:
+        activations = layer(activations)
+    activations = activations.numpy()[0]
+    return np.maximum(activations @ weights / (activations.shape[0] * activations.shape[1]), 0)
+
+
+@pytest.mark.parametrize("target", range(5))
+def test_heatmap_of_a_pooled_dense_head_is_its_weights_times_the_activations(target):
+    model = small_network()
+    _, heatmap = explained(GradModel(model, settings()), picture(), target)
+    kernel = model.get_layer("classes").kernel.numpy()
+    np.testing.assert_allclose(heatmap, pooled_dense_oracle(model, picture(), kernel[:, target]), atol=1e-6)
+
+
+def test_contrast_is_the_difference_of_two_classes():
+    model = small_network()
+    _, heatmap = explained(GradModel(model, settings()), picture(), 1, contrast=3)
+    kernel = model.get_layer("classes").kernel.numpy()
+    np.testing.assert_allclose(heatmap, pooled_dense_oracle(model, picture(), kernel[:, 1] - kernel[:, 3]), atol=1e-6)
+
+
+def test_top_class_is_explained_where_none_is_given():
+    grad_model = GradModel(small_network(), settings())
+    outputs, heatmap = explained(grad_model, picture())
+    np.testing.assert_array_equal(heatmap, explained(grad_model, picture(), int(outputs.argmax()))[1])
+
+
+def test_outputs_are_the_models_own_and_the_bare_forwards():
+    model = small_network()
+    grad_model = GradModel(model, settings())
+    own = model(picture().astype(np.float32)[..., ::-1] / 255).numpy()[0]
+    np.testing.assert_allclose(explained(grad_model, picture())[0], own, atol=1e-6)
+    np.testing.assert_allclose(grad_model.forward(tf.constant(picture())).numpy(), own, atol=1e-6)
+
+
+def test_it_is_traced_once_whatever_the_class_and_the_frame():
+    grad_model = GradModel(small_network(), settings())
+    for target in (-1, 0, 1, 4):
+        explained(grad_model, picture(seed=target + 1), target)
+    assert grad_model.trace_count == 1
+
+
+def test_a_saturated_softmax_still_has_a_map():
+    head = [layers.Dense(5, activation="softmax", name="classes")]
+    model = small_network(head)
+    model.get_layer("classes").bias.assign([60.0, 0, 0, 0, 0])  # probability 1 in float32: its gradient is 0
+    kernel = model.get_layer("classes").kernel.numpy()
+    model.get_layer("classes").kernel.assign(np.abs(kernel))
+    outputs, by_logit = explained(GradModel(model, settings()), picture(), 0)
+    assert outputs[0] == 1.0
+    assert by_logit.max() > 0
+    assert explained(GradModel(model, settings(score="probability")), picture(), 0)[1].max() == 0
+
+
+@pytest.mark.parametrize(
+    ("head", "kind"),
+    [
+        ([layers.Dense(5, activation="softmax")], "softmax"),
+        ([layers.Dense(5), layers.Softmax()], "softmax"),
+        ([layers.Dense(5), layers.Activation("softmax", dtype="float32")], "softmax"),
+        ([layers.Dense(5, activation="sigmoid")], "sigmoid"),
+        ([layers.Dense(1, activation="sigmoid")], "binary"),
+        ([layers.Dense(5)], "logits"),
+        ([layers.Dense(1)], "regression"),
+    ],
+)
+def test_kind_of_head_is_recognised(head, kind):
+    assert GradModel(small_network(head), settings()).head == kind
+
+
+def test_both_classes_of_one_sigmoid_have_a_map():
+    model = small_network([layers.Dense(1, activation="sigmoid", name="classes")])
+    grad_model = GradModel(model, settings())
+    weights = model.get_layer("classes").kernel.numpy()[:, 0]
+    np.testing.assert_allclose(
+        explained(grad_model, picture(), 1)[1], pooled_dense_oracle(model, picture(), weights), atol=1e-6
+    )
+    np.testing.assert_allclose(
+        explained(grad_model, picture(), 0)[1], pooled_dense_oracle(model, picture(), -weights), atol=1e-6
+    )
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.convolution = layers.Conv2D(6, 3, strides=4, activation="relu", name="inside")
+        self.classes = layers.Dense(4, activation="softmax")
+
+    def call(self, images):
+        return self.classes(keras.ops.mean(self.convolution(images), axis=(1, 2)))
+
+
+def nested_network():
+    base = keras.Sequential(
+        [keras.Input((SIZE, SIZE, 3)), layers.Conv2D(6, 3, strides=2, activation="relu", name="deep")], name="base"
+    )
+    inputs = keras.Input((SIZE, SIZE, 3))
+    pooled = layers.GlobalAveragePooling2D()(layers.Dropout(0.5)(base(inputs)))
+    return keras.Model(inputs, layers.Dense(4, activation="softmax")(pooled))
+
+
+def network_with_a_1x1_map_last():
+    inputs = keras.Input((SIZE, SIZE, 3))
+    features = layers.Conv2D(6, 3, strides=2, activation="relu", name="features")(inputs)
+    pooled = layers.GlobalAveragePooling2D(keepdims=True)(features)
+    scores = layers.Conv2D(4, 1, name="scores")(pooled)  # 1x1: the last convolution, and useless as a map
+    return keras.Model(inputs, layers.Softmax()(layers.Flatten()(scores)))
+
+
+def network_with_an_unused_branch():
+    inputs = keras.Input((SIZE, SIZE, 3))
+    features = layers.Conv2D(6, 3, strides=2, activation="relu", name="features")(inputs)
+    classes = layers.Dense(4, activation="softmax")(layers.GlobalAveragePooling2D()(features))
+    unused = layers.Conv2D(2, 3, name="unused")(features)
+    zero = layers.Lambda(lambda maps: keras.ops.stop_gradient(keras.ops.mean(maps)) * 0)(unused)
+    return keras.Model(inputs, layers.Softmax()(layers.Add()([classes, zero * keras.ops.ones_like(classes)])))
+
+
+@pytest.mark.parametrize(
+    ("build", "layer"),
+    [
+        (small_network, "second"),
+        (Subclassed, "inside"),
+        (nested_network, "deep"),
+        (network_with_a_1x1_map_last, "features"),
+        (network_with_an_unused_branch, "features"),
+    ],
+)
+def test_default_layer_is_the_last_one_called_that_gives_a_map(build, layer):
+    grad_model = GradModel(build(), settings())
+    assert grad_model.layer_name == layer
+    _, heatmap = explained(grad_model, picture())
+    assert min(heatmap.shape) > 1
+    assert np.isfinite(heatmap).all()
+
+
+def test_the_models_own_call_is_back_after_the_trace():
+    model = nested_network()
+    GradModel(model, settings())
+    assert not [layer.name for layer in model._flatten_layers() if "call" in vars(layer)]
+
+
+def test_a_layer_by_name():
+    grad_model = GradModel(small_network(), settings(layer="first"))
+    assert (grad_model.layer_name, explained(grad_model, picture())[1].shape) == ("first", (15, 15))
+
+
+def test_unknown_layer_names_the_nearest():
+    with pytest.raises(SettingError, match="unknown layer 'secnd'; did you mean second"):
+        GradModel(small_network(), settings(layer="secnd"))
+
+
+def test_a_layer_without_a_map_says_its_shape():
+    with pytest.raises(SettingError, match=r"layer 'pool' gives \(1, 12\), no map.*try second"):
+        GradModel(small_network(), settings(layer="pool"))
+
+
+def test_a_network_without_maps_is_refused():
+    model = keras.Sequential([keras.Input((SIZE, SIZE, 3)), layers.Flatten(), layers.Dense(3, activation="softmax")])
+    with pytest.raises(ModelError, match="no layer of this model gives a map"):
+        GradModel(model, settings())
+
+
+def test_several_outputs_are_refused():
+    inputs = keras.Input((SIZE, SIZE, 3))
+    pooled = layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3)(inputs))
+    with pytest.raises(ModelError, match="several outputs"):
+        GradModel(keras.Model(inputs, [layers.Dense(2)(pooled), layers.Dense(3)(pooled)]), settings())
+
+
+def article_heatmap(model, pixels_rgb, class_index, layer):
+    """The recipe the project started from, on RGB: gradient of the probability, pooled; mean over weighted channels."""
+    grad_model = keras.Model(model.input, [model.get_layer(layer).output, model.output])
+    with tf.GradientTape() as tape:
+        activations, predictions = grad_model(pixels_rgb / 127.5 - 1)
+        score = predictions[:, class_index]
+    weights = tf.reduce_mean(tape.gradient(score, activations), axis=(0, 1, 2)).numpy()
+    heatmap = np.maximum(np.mean(activations.numpy()[0] * weights, axis=-1), 0)
+    return heatmap / heatmap.max()
+
+
+def test_the_articles_heatmap_with_random_weights():
+    keras.utils.set_random_seed(1)
+    model = keras.applications.MobileNetV2(weights=None, input_shape=(96, 96, 3), alpha=0.35, classes=10)
+    check_article_parity(model, 96)
+
+
+@pytest.mark.skipif(not WEIGHTS.exists(), reason="needs ../shared/data")
+def test_the_articles_heatmap_with_imagenet_weights():
+    model = keras.applications.MobileNetV2(weights=None)
+    model.load_weights(WEIGHTS)
+    check_article_parity(model, 224)
+
+
+def check_article_parity(model, size):
+    grad_model = GradModel(model, settings(size, "tf", layer="Conv_1", score="probability"))
+    pixels = picture(size)
+    outputs, heatmap = explained(grad_model, pixels)
+    expected = article_heatmap(model, pixels[..., ::-1].astype(np.float32), int(outputs.argmax()), "Conv_1")
+    np.testing.assert_allclose(heatmap / heatmap.max(), expected, atol=1e-4)

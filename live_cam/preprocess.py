@@ -1,6 +1,7 @@
 """From a frame to what the network gets: which part of the frame, resized how, and then normalized how.
 
-The resizing is done here, on the CPU. Normalizing is only described here; the compiled pass does it (`live_cam.gradmodel`).
+The resizing is done here, on the CPU. Normalizing is only described here; the compiled pass does it
+(`live_cam.gradmodel`).
 """
 
 from __future__ import annotations
@@ -164,9 +165,9 @@ def _region(placement: _Placement, frame_wh: tuple[int, int], input_wh: tuple[in
 class _Resizer:
     """Shrinks like the antialiased filters of image libraries, in a fraction of their time.
 
-    Networks are evaluated with a triangle or cubic kernel stretched to the shrinking factor; OpenCV has neither, and its
-    area filter costs five times this. Here: sample bilinearly on a grid 2 or 4 times as fine, average 2x2 (both run on
-    vector instructions), and correct by three taps so that the second moment of the whole equals the wanted kernel's.
+    Networks are evaluated with a triangle or cubic kernel stretched to the shrinking factor; OpenCV has neither, and
+    its area filter costs twice this or more. Here: sample bilinearly on a grid 2 or 4 times as fine, average 2x2 (both
+    run on vector instructions), and correct by 3 taps so that the second moment of the whole is the wanted kernel's.
     """
 
     def __init__(self, source_wh: tuple[int, int], target_wh: tuple[int, int], kernel_variance: float) -> None:
@@ -183,7 +184,8 @@ class _Resizer:
         for finer, coarser in zip(self._grids[:-1], self._grids[1:], strict=True):
             _resize_into(finer, coarser, cv2.INTER_AREA)
         # Not into the target: OpenCV cannot write into every view.
-        target[:] = cv2.sepFilter2D(self._grids[-1], -1, *self._taps, borderType=cv2.BORDER_REPLICATE)
+        taps_x, taps_y = self._taps
+        target[:] = cv2.sepFilter2D(self._grids[-1], -1, taps_x, taps_y, borderType=cv2.BORDER_REPLICATE)
 
 
 def _resize_into(source: np.ndarray, target: np.ndarray, interpolation: int) -> None:

@@ -1,0 +1,143 @@
+"""Cameras of this machine."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import threading
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+
+from live_cam.errors import SourceError
+from live_cam.frame import Frame
+from live_cam.sources.lifetime import ClosedByWith
+from live_cam.sources.quiet import quiet_opencv
+
+# A camera that wakes up, or whose cable is touched, may skip a few.
+_FAILED_READS_OF_A_LOSS = 10
+_PAUSE_SECONDS = 0.05
+_PROBED_INDEXES = range(4)
+
+
+class CameraSource(ClosedByWith):
+    """A camera; each ``read`` gives the newest frame.
+
+    Args:
+        index: The camera's number, from 0.
+
+    Raises:
+        SourceError: There is no such camera, another program has it, or this user may not use it.
+    """
+
+    rate: Fraction | None = None
+    frame_count_estimate: int | None = None
+    duration_seconds: float | None = None
+    is_live = True
+    is_still = False
+
+    def __init__(self, index: int) -> None:
+        self.name = f"camera {index}"
+        self._index = index
+        self._in_use, self._is_closed = threading.Lock(), False
+        self._frame_count = 0
+        with quiet_opencv():
+            self._capture = cv2.VideoCapture(index)
+            # One waiting frame, not the driver's four: an old picture is a late one.
+            self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+            _, image = self._capture.read() if self._capture.isOpened() else (False, None)
+        if image is None:
+            was_opened = self._capture.isOpened()
+            self._capture.release()
+            raise SourceError(_why_not(index, was_opened))
+        self.size_wh = (image.shape[1], image.shape[0])
+
+    def read(self) -> Frame | None:
+        """Waits for the next frame; None only after ``close``.
+
+        Raises:
+            SourceError: The camera gives no frames any more.
+        """
+        with self._in_use:
+            frame = None if self._is_closed else self._next()
+        if self._is_closed:
+            self._release()
+        return frame
+
+    def close(self) -> None:
+        """Gives the camera back; a read that waits in another thread does it when it returns."""
+        self._is_closed = True
+        self._release()
+
+    def _next(self) -> Frame | None:
+        for _ in range(_FAILED_READS_OF_A_LOSS):
+            with quiet_opencv():
+                has_frame, image = self._capture.read()
+            if has_frame:
+                frame = Frame(image, self._frame_count, time.monotonic())
+                self._frame_count += 1
+                return frame
+            if self._is_closed:
+                return None
+            time.sleep(_PAUSE_SECONDS)
+        raise SourceError(f"{self.name} gives no frames any more; is it still plugged in?")
+
+    def _release(self) -> None:
+        # The driver must not be closed under a thread that waits in it.
+        if self._in_use.acquire(blocking=False):
+            try:
+                self._capture.release()
+            finally:
+                self._in_use.release()
+
+
+def found_cameras() -> list[int]:
+    """The numbers of the cameras there are. Linux lists them; elsewhere the first few are tried, which lights them."""
+    if sys.platform.startswith("linux"):
+        names = (re.fullmatch(r"video(\d+)", device.name) for device in Path("/dev").glob("video*"))
+        return sorted(int(name[1]) for name in names if name and _is_capture_device(int(name[1])))
+    return [index for index in _PROBED_INDEXES if _can_be_opened(index)]
+
+
+def _is_capture_device(index: int) -> bool:
+    """Whether this device gives pictures; a webcam's second device gives only data about them."""
+    try:
+        return Path(f"/sys/class/video4linux/video{index}/index").read_text(encoding="ascii").strip() == "0"
+    except OSError:
+        return True
+
+
+def _can_be_opened(index: int) -> bool:
+    with quiet_opencv():
+        capture = cv2.VideoCapture(index)
+        try:
+            return capture.isOpened()
+        finally:
+            capture.release()
+
+
+def _why_not(index: int, was_opened: bool) -> str:
+    if sys.platform.startswith("linux"):
+        return _why_not_on_linux(index, was_opened)
+    if sys.platform == "darwin":
+        return (
+            f"cannot open camera {index}; allow this terminal in System Settings > Privacy & Security > Camera, "
+            "or try another number"
+        )
+    return f"cannot open camera {index}; is it plugged in, and does no other program use it?"
+
+
+def _why_not_on_linux(index: int, was_opened: bool) -> str:
+    device = Path(f"/dev/video{index}")
+    if not device.exists():
+        others = [other for other in found_cameras() if other != index]
+        found = f"found: {', '.join(map(str, others))}" if others else "none was found; --demo needs none"
+        return f"there is no camera {index} ({device}); {found}"
+    if not os.access(device, os.R_OK | os.W_OK):
+        return f"camera {index} may not be used: no permission for {device}; add your user to the group 'video'"
+    if was_opened:
+        return f"camera {index} ({device}) was opened but gives no picture; is another program using it?"
+    return f"cannot open camera {index} ({device}): another program uses it, or it gives no pictures"

@@ -1,0 +1,24 @@
+"""What all sources share: the ``with`` block."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class ClosedByWith:
+    """Gives a class that has ``close`` its ``with`` block."""
+
+    def close(self) -> None:
+        """Frees what is held; a class that holds nothing keeps this one."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

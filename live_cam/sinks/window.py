@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import sys
+import time
 from collections.abc import Mapping
 
 import cv2
@@ -59,6 +60,7 @@ class Window:
     def poll(self, seconds: float, any_key_ends: bool = False) -> bool:
         """Lets the window live for that long; False when the user ended it by q, Esc or the close button."""
         if not self._is_open:
+            time.sleep(seconds)
             return True
         key = cv2.waitKey(max(1, round(1000 * seconds)))
         if key != -1 and (any_key_ends or key & 0xFF in _ENDING_KEYS):

@@ -1,0 +1,126 @@
+"""What was seen in each frame, as one line of JSON per frame."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from live_cam.frame import Explanation, Prediction, Result
+from live_cam.sinks.partial import PartialFile, cannot_write, is_empty, put_in_place
+
+
+class SidecarSink(PartialFile):
+    """Writes JSON Lines: index, time, predictions, the explained class and where its evidence lies.
+
+    ``explained`` is an object like each of ``predictions``; it need not be among them.
+
+    Args:
+        path: Any name.
+        overwrite: Whether an existing file may be replaced.
+
+    Raises:
+        SinkError: The file cannot be made; nothing is left behind.
+    """
+
+    def __init__(self, path: str | Path, overwrite: bool = False) -> None:
+        super().__init__(path, overwrite)
+        self._file: TextIOWrapper | None = None
+
+    def write(self, result: Result) -> None:
+        """Writes one line, at once: a run that is killed keeps it.
+
+        Raises:
+            SinkError: The disk takes no more.
+        """
+        try:
+            if self._file is None:
+                self._file = self.partial_path.open("w", encoding="utf-8", newline="\n")
+            json.dump(sidecar_line(result), self._file, ensure_ascii=False, allow_nan=False)
+            self._file.write("\n")
+            self._file.flush()
+        except OSError as error:
+            raise cannot_write(self, error) from None
+
+    def finish(self) -> None:
+        """Gives the file its name; without a line there is no file.
+
+        Raises:
+            SinkError: That failed; the lines stay under the partial name.
+        """
+        if self._file is not None:
+            self.close()
+            put_in_place(self.partial_path, self.path, self._overwrite)
+
+    def close(self) -> None:
+        """Ends the file; unless it was finished, it stays under its partial name."""
+        if self._file is not None and not self._file.closed:
+            with contextlib.suppress(OSError):  # a full disk, which ``write`` has reported
+                self._file.close()
+            if is_empty(self.partial_path):
+                self.partial_path.unlink()
+
+
+def sidecar_line(result: Result) -> dict[str, Any]:
+    """One frame as DESIGN's JSON line; numbers that are not finite become null."""
+    explanation = result.explanation
+    return {
+        "index": result.frame.index,
+        "time_seconds": _finite(result.frame.time_seconds),
+        "predictions": [_prediction(one) for one in explanation.predictions],
+        "explained": _prediction(explanation.explained),
+        "heatmap": heatmap_summary(explanation),
+    }
+
+
+def heatmap_summary(explanation: Explanation) -> dict[str, Any]:
+    """Where the evidence lies.
+
+    Returns:
+        ``peak``: the map's greatest value, in the units of the score.
+        ``area_above_half``: the fraction of the map's cells with at least half of it; 0 without positive evidence.
+        ``centroid_xy``: the centre of mass of the part inside the frame, as fractions of its width and height;
+        None without positive evidence there.
+    """
+    heatmap = np.where(np.isfinite(explanation.heatmap), explanation.heatmap, 0).astype(np.float64)
+    peak = float(heatmap.max(initial=0))
+    area = float((heatmap >= peak / 2).mean()) if peak > 0 else 0.0
+    return {
+        "peak": float(f"{peak:.6g}"),
+        "area_above_half": round(area, 6),
+        "centroid_xy": _centroid_xy(heatmap, explanation.region_xywh),
+    }
+
+
+def _centroid_xy(heatmap: np.ndarray, region_xywh: tuple[float, float, float, float]) -> list[float] | None:
+    left, top, width, height = region_xywh
+    centres_x, inside_x = _cells(left, width, heatmap.shape[1])
+    centres_y, inside_y = _cells(top, height, heatmap.shape[0])
+    weights = heatmap * inside_y[:, None] * inside_x[None, :]
+    total = weights.sum()
+    if total <= 0:
+        return None
+    return [round(float(weights.sum(0) @ centres_x / total), 6), round(float(weights.sum(1) @ centres_y / total), 6)]
+
+
+def _cells(start: float, length: float, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Per cell along one side: the centre of its part inside the frame, and that part's share of the cell."""
+    edges = np.clip(start + length * np.arange(count + 1) / count, 0, 1)
+    return (edges[:-1] + edges[1:]) / 2, np.diff(edges) * count / length
+
+
+def _prediction(prediction: Prediction) -> dict[str, Any]:
+    return {
+        "class_index": prediction.class_index,
+        "label": prediction.label,
+        "probability": _finite(prediction.probability),
+    }
+
+
+def _finite(number: float | None) -> float | None:
+    return None if number is None or not math.isfinite(number) else round(float(number), 6)

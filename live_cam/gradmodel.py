@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import tensorflow as tf
 
-from live_cam.cam import CAM_METHODS
+from live_cam.cam import CAM_METHODS, fused
 from live_cam.errors import ModelError, SettingError, unknown_name
 from live_cam.litert_gradients import litert_gradients, one_hot_difference
 from live_cam.predictions import Head
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 # Ops that hand their input on, between the last activation and the output of the model.
 _PASSING_OPS = {"Identity", "Cast", "Reshape", "Squeeze"}
+_LINEAR_HEAD_OPS = _PASSING_OPS | {"BiasAdd", "MatMul", "Mean"}
 
 
 @dataclass(frozen=True)
@@ -32,14 +33,15 @@ class PassSettings:
     Attributes:
         input_size_wh: Width and height of the pixels the network gets.
         preprocessing: The normalization, done inside the pass.
-        layer: Name of the target layer; None for the last one called whose output is 4-D with height and width > 1.
+        layers: Names of the target layers, fused if there are several; none for the last one called whose output is
+            4-D with height and width > 1.
         method: A name in ``CAM_METHODS``.
         score: "logit", or "probability" for the gradient of the probability.
     """
 
     input_size_wh: tuple[int, int]
     preprocessing: Preprocessing
-    layer: str | None = None
+    layers: tuple[str, ...] = ()
     method: str = "grad-cam"
     score: str = "logit"
 
@@ -66,7 +68,7 @@ class GradModel:
             and the heatmap, (h, w) float32 >= 0. The indices are the explained and the contrasted
             class; -1 stands for the top class and for none.
         forward: ``(pixels)`` to the outputs alone: the bare network.
-        layer_name: The target layer.
+        layer_names: The target layers.
         head: What kind of output the model has.
         settings: What the pass is made of.
         output_count: Length of the outputs.
@@ -84,12 +86,13 @@ class GradModel:
         pixels = tf.TensorSpec((1, height, width, 3), tf.uint8, name="pixels")
         class_indices = tf.TensorSpec((2,), tf.int32, name="class_indices")
         self.trace_count = 0
-        self.layer_name = ""
+        self.layer_names: tuple[str, ...] = ()
         self.head: Head = "logits"
         self._model = model
         self.settings = settings
-        self.forward = tf.function(self._forward, input_signature=[pixels])
-        self.explain = tf.function(self._explain, input_signature=[pixels, class_indices])
+        # No autograph: it would wrap every error in pages about our own source.
+        self.forward = tf.function(self._forward, input_signature=[pixels], autograph=False)
+        self.explain = tf.function(self._explain, input_signature=[pixels, class_indices], autograph=False)
         self.output_count = int(self.explain.get_concrete_function().structured_outputs[0].shape[0])
 
     def _forward(self, pixels: tf.Tensor) -> tf.Tensor:
@@ -104,11 +107,20 @@ class GradModel:
                 outputs = single_output(self._model(normalized(pixels, self.settings.preprocessing), training=False))
             self.head, scores = class_scores(outputs, self.settings.score)
             choice = class_choice(scores, class_indices)
-            candidates = target_candidates(calls, self.settings.layer)
-            self.layer_name, activations, gradients = differentiated(scores, choice, candidates)
-        # Cast first: half precision overflows when a thousand channels are weighted and summed.
-        heatmap = CAM_METHODS[self.settings.method](tf.cast(activations, tf.float32), tf.cast(gradients, tf.float32))
-        return flat(outputs), heatmap
+            targets, gradients = targets_and_gradients(scores, choice, calls, self.settings.layers)
+        self.layer_names = tuple(target.name for target in targets)
+        if self.settings.method == "cam" and not is_linear_head(scores, targets[0].output):
+            raise SettingError("the method cam needs a head of average pooling and one dense layer; take grad-cam")
+        return flat(outputs), self._heatmap(targets, gradients)
+
+    def _heatmap(self, targets: list[LayerCall], gradients: list[tf.Tensor]) -> tf.Tensor:
+        method = CAM_METHODS[self.settings.method]
+        maps = [
+            # Reshaped, not sliced: a slice copies. Cast: half precision overflows when a thousand channels are summed.
+            method(*(tf.cast(tf.reshape(one, target.output.shape[1:]), tf.float32) for one in (target.output, slopes)))
+            for target, slopes in zip(targets, gradients, strict=True)
+        ]
+        return maps[0] if len(maps) == 1 else fused(maps)
 
 
 def normalized(pixels: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
@@ -153,44 +165,53 @@ def _recording(layer: keras.layers.Layer, calls: list[LayerCall]) -> Callable[..
     return recording_call
 
 
-def target_candidates(calls: list[LayerCall], name: str | None) -> list[LayerCall]:
-    """The layer calls a heatmap may be of, best first: all with a spatial output, or the named one.
+def targets_and_gradients(
+    scores: tf.Tensor, choice: tf.Tensor, calls: list[LayerCall], names: tuple[str, ...]
+) -> tuple[list[LayerCall], list[tf.Tensor]]:
+    """The layers to explain by and the gradients of ``sum(scores * choice)`` with respect to their outputs.
+
+    Symbolic gradients, unlike a tape's, reach from the scores back to these layers and no further.
 
     Raises:
-        ModelError: No layer has a spatial output.
-        SettingError: No layer has that name, or the one that has it gives no map.
+        ModelError: No layer with a spatial output is on the way to the scores.
+        SettingError: No layer has such a name, or the one that has it gives no map.
     """
     spatial = [call for call in reversed(calls) if call.is_spatial]
-    if name is None:
-        if not spatial:
-            raise ModelError("no layer of this model gives a map (height and width > 1): there is nothing to lay over")
-        return spatial
+    if not spatial:
+        raise ModelError("no layer of this model gives a map (height and width > 1): there is nothing to lay over")
+    # Several layers in one call, so that they share the way back.
+    attempts = [[named_call(name, calls, spatial) for name in names]] if names else [[call] for call in spatial]
+    for targets in attempts:
+        gradients = tf.gradients(scores, [target.output for target in targets], grad_ys=choice)
+        if all(one is not None for one in gradients):
+            return targets, gradients
+    raise ModelError(f"the model's output does not depend on {attempts[0][0].name!r}: there is no gradient")
+
+
+def named_call(name: str, calls: list[LayerCall], spatial: list[LayerCall]) -> LayerCall:
+    """The last call of the layer of that name.
+
+    Raises:
+        SettingError: There is none, or its output is no map; the message names ``spatial`` ones.
+    """
     named = [call for call in reversed(calls) if call.name == name]
     if not named:
         raise unknown_name("layer", name, [call.name for call in spatial])
     if not named[0].is_spatial:
-        raise SettingError(
-            f"layer {name!r} gives {tuple(named[0].output.shape)}, no map with height and width > 1;"
-            f" try {spatial[0].name if spatial else 'another model'}"
-        )
-    return named[:1]
+        shape = tuple(named[0].output.shape)
+        raise SettingError(f"layer {name!r} gives {shape}, no map with height and width > 1; try {spatial[0].name}")
+    return named[0]
 
 
-def differentiated(
-    scores: tf.Tensor, choice: tf.Tensor, candidates: list[LayerCall]
-) -> tuple[str, tf.Tensor, tf.Tensor]:
-    """Name, activations and gradients, each (h, w, channels), of the first candidate that the scores depend on.
-
-    The gradients are those of ``sum(scores * choice)``. Symbolic ones, unlike a tape's, reach from the scores back to
-    the target layer and no further.
-    """
-    for call in candidates:
-        (gradients,) = tf.gradients(scores, call.output, grad_ys=choice)
-        if gradients is not None:
-            # Reshaped, not sliced: a slice copies.
-            shape = call.output.shape[1:]
-            return call.name, tf.reshape(call.output, shape), tf.reshape(gradients, shape)
-    raise ModelError(f"the model's output does not depend on {candidates[0].name!r}: there is no gradient to explain by")
+def is_linear_head(scores: tf.Tensor, activations: tf.Tensor) -> bool:
+    """Whether nothing but pooling, one dense layer and changes of shape lie between the two."""
+    tensor, product_count = scores, 0
+    while tensor is not activations:
+        if tensor.op.type not in _LINEAR_HEAD_OPS:
+            return False
+        product_count += tensor.op.type == "MatMul"
+        tensor = tensor.op.inputs[0]
+    return product_count == 1
 
 
 def single_output(outputs: Any) -> tf.Tensor:

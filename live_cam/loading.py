@@ -61,7 +61,7 @@ class PassRequest:
 
     preprocess: str = "auto"
     input_size: int | None = None
-    layer: str | None = None
+    layers: tuple[str, ...] = ()
     method: str = "grad-cam"
     score: str = "logit"
 
@@ -84,7 +84,7 @@ def load_explainer(
     preprocess: str = "auto",
     fit: str = "stretch",
     input_size: int | None = None,
-    layer: str | None = None,
+    layer: str | Sequence[str] | None = None,
     method: str = "grad-cam",
     score: str = "logit",
     contrast: int | str | None = None,
@@ -106,7 +106,8 @@ def load_explainer(
         preprocess: "auto", or how the network wants its pixels: "raw", "unit", "tf", "torch", "caffe", "lite".
         fit: How a frame becomes the network's square: "stretch" shows it all, "crop" its middle, "pad" all with borders.
         input_size: Pixels a side of what the network sees; None for the model's own.
-        layer: The target layer; None for the last one with a map of more than 1x1.
+        layer: The target layer, or several, to be fused: names, or one text with commas; None for the last one with a
+            map of more than 1x1.
         method: A name in ``live_cam.cam.CAM_METHODS``.
         score: "logit", or "probability" for the gradient of the probability.
         contrast: A class, by index or label, whose score is subtracted: why the target and not this one.
@@ -126,11 +127,17 @@ def load_explainer(
     if top_k < 1:
         raise SettingError(f"top-k {top_k} is out of range; give 1 or more")
     reference = referenced(model, weights)
-    request = PassRequest(preprocess, input_size, layer, method, score)
+    request = PassRequest(preprocess, input_size, layer_names(layer), method, score)
     loader = _Loader(reference, request, engine, threads, check_image, on_build or (lambda line: None))
     running_engine, facts = loader.engine_and_facts()
     names = class_names(labels, reference, facts)
     return Explainer(reference.name, running_engine, facts, names, method, fit, top_k, contrast)
+
+
+def layer_names(layer: str | Sequence[str] | None) -> tuple[str, ...]:
+    """The names in what a user gives as ``layer``."""
+    names = layer.split(",") if isinstance(layer, str) else layer or ()
+    return tuple(name.strip() for name in names if name.strip())
 
 
 def referenced(model: str | Path | keras.Model, weights: str | Path | None = None) -> ModelReference:
@@ -298,12 +305,12 @@ class _Loader:
             name = reference.preprocessing or found_preprocessing(model)
         size_wh = found_input_size_wh(model, request.input_size or reference.input_size)
         return GradModel(
-            model, PassSettings(size_wh, PREPROCESSINGS[name], request.layer, request.method, request.score)
+            model, PassSettings(size_wh, PREPROCESSINGS[name], request.layers, request.method, request.score)
         )
 
     def _facts(self, grad_model: GradModel, engine: str, reason: str) -> PassFacts:
         return PassFacts(
-            layer=grad_model.layer_name,
+            layer=",".join(grad_model.layer_names),
             head=grad_model.head,
             output_count=grad_model.output_count,
             input_size_wh=grad_model.settings.input_size_wh,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import keras
 import numpy as np
 import pytest
@@ -178,7 +179,7 @@ def network_with_an_unused_branch():
 )
 def test_default_layer_is_the_last_one_called_that_gives_a_map(build, layer):
     grad_model = GradModel(build(), settings())
-    assert grad_model.layer_name == layer
+    assert grad_model.layer_names == (layer,)
     _, heatmap = explained(grad_model, picture())
     assert min(heatmap.shape) > 1
     assert np.isfinite(heatmap).all()
@@ -191,23 +192,46 @@ def test_the_models_own_call_is_back_after_the_trace():
 
 
 def test_a_layer_by_name():
-    grad_model = GradModel(small_network(), settings(layer="first"))
-    assert (grad_model.layer_name, explained(grad_model, picture())[1].shape) == ("first", (15, 15))
+    grad_model = GradModel(small_network(), settings(layers=("first",)))
+    assert (grad_model.layer_names, explained(grad_model, picture())[1].shape) == (("first",), (15, 15))
+
+
+def test_several_layers_are_scaled_enlarged_and_the_largest_value_counts():
+    maps = [explained(GradModel(small_network(), settings(layers=(name,))), picture(), 2)[1] for name in ("first", "second")]
+    scaled = [np.tanh(2 * one / one.max()) for one in maps]
+    enlarged = [cv2.resize(one, (15, 15), interpolation=cv2.INTER_LINEAR) for one in scaled]
+    grad_model = GradModel(small_network(), settings(layers=("first", "second")))
+    np.testing.assert_allclose(explained(grad_model, picture(), 2)[1], np.maximum(*enlarged), atol=1e-5)
+
+
+def test_cam_is_the_dense_layers_weights_times_the_activations():
+    model = small_network()
+    heatmap = explained(GradModel(model, settings(method="cam")), picture(), 3)[1]
+    kernel = model.get_layer("classes").kernel.numpy()
+    np.testing.assert_allclose(
+        heatmap, pooled_dense_oracle(model, picture(), kernel[:, 3]) * heatmap.size, atol=1e-5
+    )
+
+
+def test_cam_is_refused_where_the_head_is_not_linear():
+    model = small_network([layers.Dense(8, activation="relu"), layers.Dense(5, activation="softmax")])
+    with pytest.raises(SettingError, match="cam needs a head of average pooling and one dense layer"):
+        GradModel(model, settings(method="cam"))
 
 
 def test_unknown_layer_names_the_nearest():
-    with pytest.raises(SettingError, match="unknown layer 'secnd'; did you mean second"):
-        GradModel(small_network(), settings(layer="secnd"))
+    with pytest.raises(SettingError, match="^unknown layer 'secnd'; did you mean second[?]$"):
+        GradModel(small_network(), settings(layers=("secnd",)))
 
 
 def test_a_layer_without_a_map_says_its_shape():
     with pytest.raises(SettingError, match=r"layer 'pool' gives \(1, 12\), no map.*try second"):
-        GradModel(small_network(), settings(layer="pool"))
+        GradModel(small_network(), settings(layers=("pool",)))
 
 
 def test_a_network_without_maps_is_refused():
     model = keras.Sequential([keras.Input((SIZE, SIZE, 3)), layers.Flatten(), layers.Dense(3, activation="softmax")])
-    with pytest.raises(ModelError, match="no layer of this model gives a map"):
+    with pytest.raises(ModelError, match="^no layer of this model gives a map"):
         GradModel(model, settings())
 
 
@@ -243,7 +267,7 @@ def test_the_articles_heatmap_with_imagenet_weights():
 
 
 def check_article_parity(model, size):
-    grad_model = GradModel(model, settings(size, "tf", layer="Conv_1", score="probability"))
+    grad_model = GradModel(model, settings(size, "tf", layers=("Conv_1",), score="probability"))
     pixels = picture(size)
     outputs, heatmap = explained(grad_model, pixels)
     expected = article_heatmap(model, pixels[..., ::-1].astype(np.float32), int(outputs.argmax()), "Conv_1")

@@ -193,8 +193,10 @@ def _resize_into(source: np.ndarray, target: np.ndarray, interpolation: int) -> 
 
 
 def _halvings(factor: float) -> int:
-    """How often the finest grid is halved; more than twice costs more than it shows."""
-    return 0 if factor <= 1 else min(2, max(1, round(math.log2(factor))))
+    """How often the finest grid is halved: with more, it would cost more than anyone could see."""
+    if factor <= 1:
+        return 0
+    return 1 if factor < 3 else 2
 
 
 def _correcting_taps(factor: float, halvings: int, kernel_variance: float) -> np.ndarray:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from live_cam.errors import LiveCamError
+from live_cam.native_output import silenced_native_stderr
 
 
 @dataclass(frozen=True)
@@ -73,10 +74,14 @@ def _libraries() -> Iterator[Check]:
 def _devices() -> Check:
     """Last, for it loads TensorFlow."""
     try:
-        from live_cam.engines.tensorflow import sees_gpu
+        with silenced_native_stderr():
+            import live_cam.models.quiet_tensorflow  # noqa: F401
+            from live_cam.engines.tensorflow import sees_gpu
+
+            has_gpu = sees_gpu()
     except ImportError as error:
         return Check("devices", f"TensorFlow does not load: {error}", "reinstall tensorflow", is_vital=True)
-    return Check("devices", "a GPU, by TensorFlow" if sees_gpu() else "CPU (TensorFlow sees no GPU)")
+    return Check("devices", "a GPU, by TensorFlow" if has_gpu else "CPU (TensorFlow sees no GPU)")
 
 
 def _window(environment: Mapping[str, str]) -> Check:

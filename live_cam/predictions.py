@@ -14,6 +14,8 @@ from live_cam.frame import Prediction
 # logits: an output without an activation, one a class; regression: a number.
 Head: TypeAlias = Literal["softmax", "sigmoid", "binary", "logits", "regression"]
 
+_MOST_CANDIDATES = 12
+
 
 def class_values(outputs: np.ndarray, head: Head) -> np.ndarray:
     """The outputs as one value a class: (classes,) float32; a single sigmoid output becomes "no" and "yes"."""
@@ -66,14 +68,14 @@ def predictions_of(
 
 
 def class_index_of(target: int | str, labels: Sequence[str]) -> int:
-    """The class a user means: an index before a label, upper and lower case and blanks not minded.
+    """The class a user means: an index before a label before a part of one; case and blanks are not minded.
 
     Args:
-        target: A class index, its digits as text, or a label.
+        target: A class index, its digits as text, a label, or a part of a single one.
         labels: The names of all classes.
 
     Raises:
-        SettingError: There is no such class; the message names the nearest.
+        SettingError: There is no such class, or several; the message names the nearest, or all of these.
     """
     if isinstance(target, int) or target.strip().isdecimal():
         index = int(target)
@@ -81,9 +83,16 @@ def class_index_of(target: int | str, labels: Sequence[str]) -> int:
             raise SettingError(f"no class {index}: the model has {len(labels)} classes, 0 to {len(labels) - 1}")
         return index
     folded = [_folded(label) for label in labels]
-    if _folded(target) not in folded:
+    if _folded(target) in folded:
+        return folded.index(_folded(target))
+    holding = [index for index, label in enumerate(folded) if _folded(target) and _folded(target) in label]
+    if len(holding) == 1:
+        return holding[0]
+    if not holding:
         raise unknown_name("class", target, labels)
-    return folded.index(_folded(target))
+    candidates = ", ".join(f"{index} {labels[index]}" for index in holding[:_MOST_CANDIDATES])
+    more = ", ..." if len(holding) > _MOST_CANDIDATES else ""
+    raise SettingError(f"{target!r} is a part of {len(holding)} labels: {candidates}{more}; give an index")
 
 
 def _folded(label: str) -> str:

@@ -48,6 +48,19 @@ def test_a_class_is_found_by_index_or_label(target, index):
     assert class_index_of(target, LABELS) == index
 
 
+def test_a_part_of_one_label_is_enough():
+    assert class_index_of("crane", LABELS) == 3
+
+
+def test_a_whole_label_comes_before_a_part_of_another():
+    assert class_index_of("cat", ("wild cat", "cat")) == 1
+
+
+def test_a_part_of_several_labels_lists_them():
+    with pytest.raises(SettingError, match="'t' is a part of 3 labels: 0 tabby, 1 Egyptian cat, 2 tiger; give an index"):
+        class_index_of("t", LABELS)
+
+
 def test_an_index_comes_before_a_label():
     assert class_index_of("1", ("3", "2", "1")) == 1
 

@@ -10,7 +10,12 @@ from live_cam.errors import SinkError
 from live_cam.frame import Result
 from live_cam.sinks.partial import PartialFile, put_in_place
 
-_QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_WEBP_QUALITY, 95]
+# By ending: OpenCV warns of a setting that is not the format's own.
+_QUALITY = {
+    ".jpg": [cv2.IMWRITE_JPEG_QUALITY, 95],
+    ".jpeg": [cv2.IMWRITE_JPEG_QUALITY, 95],
+    ".webp": [cv2.IMWRITE_WEBP_QUALITY, 95],
+}
 
 
 class ImageSink(PartialFile):
@@ -39,7 +44,8 @@ class ImageSink(PartialFile):
         if self._has_written:
             raise SinkError(f"{self.path} holds one picture only; for several give a name that ends in .mp4")
         try:
-            is_encoded, data = cv2.imencode(self.path.suffix.lower(), result.drawn.image, _QUALITY)
+            suffix = self.path.suffix.lower()
+            is_encoded, data = cv2.imencode(suffix, result.drawn.image, _QUALITY.get(suffix, []))
         except cv2.error:
             is_encoded = False
         if not is_encoded:

@@ -10,9 +10,10 @@ import numpy as np
 
 from live_cam.errors import SourceError
 from live_cam.frame import Frame
+from live_cam.native_output import silenced_native_stderr
 from live_cam.sources.lifetime import ClosedByWith
 from live_cam.sources.orientation import exif_orientation, upright
-from live_cam.sources.quiet import quiet_decoders, quiet_opencv
+from live_cam.sources.quiet import quiet_opencv
 
 # Cameras and microscopes store 10 or 12 bits in 16; what never leaves that range is taken to be such a picture.
 _MAXIMA_OF_DEPTHS = (1023, 4095, 65535)
@@ -62,7 +63,8 @@ def read_picture(path: Path) -> np.ndarray:
     """
     data = _read_bytes(path)
     try:
-        with quiet_opencv(), quiet_decoders():
+        # libpng and libjpeg write straight to the file descriptor.
+        with quiet_opencv(), silenced_native_stderr():
             pixels, kinds, blocks = cv2.imdecodeWithMetadata(data, flags=cv2.IMREAD_UNCHANGED)
     except (cv2.error, MemoryError):
         # What OpenCV raises here is about the size: more than 2^30 pixels, or 2^20 on a side.

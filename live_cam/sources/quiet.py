@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator
 
 import cv2
@@ -18,21 +17,3 @@ def quiet_opencv() -> Iterator[None]:
         yield
     finally:
         cv2.utils.logging.setLogLevel(level_before)
-
-
-@contextlib.contextmanager
-def quiet_decoders() -> Iterator[None]:
-    """No line of the libraries below OpenCV either: libpng and libjpeg write straight to file descriptor 2."""
-    try:
-        kept = os.dup(2)
-    except OSError:  # started with a closed stderr: nothing can come out
-        yield
-        return
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    os.close(nowhere)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)

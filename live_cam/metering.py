@@ -37,6 +37,7 @@ class RunMeter:
         self._recent_latency_seconds: float | None = None
         self._started_seconds = time.monotonic()
         self._started_cpu_seconds = time.process_time()
+        self._drawn_count = 0
         self._first_drawn_seconds: float | None = None
         self._last_drawn_seconds: float | None = None
         self._lock = threading.Lock()
@@ -55,6 +56,7 @@ class RunMeter:
             if self._first_drawn_seconds is None:
                 self._first_drawn_seconds = now_seconds
                 self.first_frame_seconds = seconds_since_process_creation()
+            self._drawn_count += 1
             self._last_drawn_seconds = now_seconds
             self._recent_rate.tick(now_seconds)
             self._recent_latency_seconds = latency_seconds
@@ -79,9 +81,11 @@ class RunMeter:
     @property
     def fps(self) -> float | None:
         """Drawn frames a second from the first drawn frame to the last: what came before is loading."""
-        if self._first_drawn_seconds is None or self._last_drawn_seconds == self._first_drawn_seconds:
+        if self._first_drawn_seconds is None or self._last_drawn_seconds is None:
             return None
-        return (self.frames_explained - 1) / (self._last_drawn_seconds - self._first_drawn_seconds)
+        if self._last_drawn_seconds == self._first_drawn_seconds:
+            return None
+        return (self._drawn_count - 1) / (self._last_drawn_seconds - self._first_drawn_seconds)
 
     def report(self) -> dict[str, Any]:
         """The counts and figures of ``--report``; durations in the unit of their names."""

@@ -124,13 +124,8 @@ class Pipeline:
 
     @property
     def is_running(self) -> bool:
-        """Whether any of the threads is still at work."""
-        return any(thread.is_alive() for thread in self._threads)
-
-    @property
-    def failed(self) -> bool:
-        """Whether a stage ended in an error."""
-        return self._error is not None
+        """Whether anything can still come out; a source that hangs in ``read`` after the last frame does not count."""
+        return self._threads[-1].is_alive()
 
     def raise_error(self) -> None:
         """Raises the first error of any stage in the caller's thread."""

@@ -60,25 +60,30 @@ def run(
     Raises:
         LiveCamError: The first error of any stage; what was written stays under the partial names.
     """
+    screen = None if window is None else _Screen(window, pipeline, paced, source.is_live)
     try:
         pipeline.start()
-        ending = _until_end(pipeline, source.is_live, window, paced, on_progress or (lambda pipeline: None))
+        ending = _until_end(pipeline, source.is_live, screen, on_progress or (lambda pipeline: None))
         pipeline.raise_error()
         if ending.is_complete:
             for sink in sinks:
                 sink.finish()
+        if screen is not None and ending.is_complete and not source.is_live:
+            return _held(screen)
         return ending
     finally:
         pipeline.cancel()
         pipeline.wait(_ENDING_SECONDS)
-        for closable in [source, *sinks, *([window] if window else [])]:
-            closable.close()
+        source.close()
+        for sink in sinks:
+            sink.close()
+        if window is not None:
+            window.close()
 
 
 def _until_end(
-    pipeline: Pipeline, is_live: bool, window: Window | None, paced: bool, on_progress: Callable[[Pipeline], None]
+    pipeline: Pipeline, is_live: bool, screen: _Screen | None, on_progress: Callable[[Pipeline], None]
 ) -> Ending:
-    screen = None if window is None else _Screen(window, pipeline, paced)
     try:
         while pipeline.is_running or (screen is not None and not pipeline.results.ended):
             on_progress(pipeline)
@@ -86,16 +91,24 @@ def _until_end(
                 time.sleep(_POLL_SECONDS)
             elif not screen.step():
                 return _ended_early(pipeline, is_live)
-        if screen is not None and not is_live and not pipeline.failed:
-            screen.hold()
     except KeyboardInterrupt:
         ended = _ended_early(pipeline, is_live)
         return Ending(ended.is_complete, was_interrupted=True)
     return Ending(is_complete=True)
 
 
+def _held(screen: _Screen) -> Ending:
+    """Keeps the last picture of a whole run; the files have their names by then, however the user ends it."""
+    try:
+        screen.hold()
+    except KeyboardInterrupt:
+        return Ending(is_complete=True, was_interrupted=True)
+    return Ending(is_complete=True)
+
+
 def _ended_early(pipeline: Pipeline, is_live: bool) -> Ending:
-    if is_live:
+    # A model that is still being prepared is not waited for: nothing was taken that could be written.
+    if is_live and pipeline.explainer is not None:
         pipeline.end_capture()
         pipeline.results.cancel()
         pipeline.wait_for_writing(_ENDING_SECONDS)
@@ -106,10 +119,11 @@ def _ended_early(pipeline: Pipeline, is_live: bool) -> Ending:
 class _Screen:
     """What the window shows from moment to moment."""
 
-    def __init__(self, window: Window, pipeline: Pipeline, paced: bool) -> None:
+    def __init__(self, window: Window, pipeline: Pipeline, paced: bool, is_live: bool) -> None:
         self._window = window
         self._pipeline = pipeline
-        self._paced = paced
+        self._paced = paced and not is_live
+        self._is_live = is_live
         self._shown_preview: Frame | None = None
         # Media time minus wall time.
         self._offset_seconds: float | None = None
@@ -155,6 +169,7 @@ class _Screen:
         return Status(
             fps=meter.recent_fps,
             engine=None if explainer is None else explainer.engine_name,
-            latency_ms=meter.recent_latency_ms,
+            # Of a recording it is only the time in our own queues.
+            latency_ms=meter.recent_latency_ms if self._is_live else None,
             dropped_count=meter.frames_dropped,
         )

@@ -145,13 +145,15 @@ class Outcome:
 def run_session(
     settings: SessionSettings,
     on_line: Callable[[str], None] = lambda line: None,
+    on_build: Callable[[str], None] = lambda line: None,
     on_progress: Callable[[Pipeline, int | None], None] = lambda pipeline, total: None,
 ) -> Outcome:
     """Runs a job to its end.
 
     Args:
         settings: The job.
-        on_line: Called, from any thread, with a line about what goes on.
+        on_line: Called with a line the user should know.
+        on_build: Called, from any thread, with a line before anything of the model takes long.
         on_progress: Called from this thread with the pipeline and the expected number of frames.
 
     Raises:
@@ -166,7 +168,7 @@ def run_session(
         sinks = [stack.enter_context(sink) for sink in _sinks(settings, source, renderer, on_line)]
 
         def load(frame: Frame) -> Explainer:
-            return load_explainer(**settings.explainer, check_image=frame.image, on_build=on_line)
+            return load_explainer(**settings.explainer, check_image=frame.image, on_build=on_build)
 
         pipeline = Pipeline(
             source,
@@ -204,8 +206,9 @@ def _check_outputs(settings: SessionSettings) -> None:
     output = settings.output
     if output.show is False and not output.paths:
         raise SettingError("nothing to do: without a window, give --output, --sidecar or --report")
-    if settings.source.loop and output.output is not None and settings.source.max_frames is None:
-        raise SettingError("a loop into a file has no end; leave out --loop or --output, or give --max-frames")
+    is_file_alone = output.output is not None or not output.wants_window(is_live=False)
+    if settings.source.loop and settings.source.image is None and is_file_alone and settings.source.max_frames is None:
+        raise SettingError("a loop into a file has no end; leave out --loop or the output, or give --max-frames")
     if len({path.resolve() for path in output.paths}) < len(output.paths):
         raise SettingError("two outputs have the same name; give each its own")
     for path in output.paths:
@@ -215,8 +218,8 @@ def _check_outputs(settings: SessionSettings) -> None:
 
 
 def _opened(settings: SessionSettings) -> Source:
-    loops = settings.source.loop or settings.source.is_demo
-    if loops and settings.output.wants_window(is_live=False) and settings.output.output is None:
+    is_watched = settings.output.wants_window(is_live=False) and settings.output.output is None
+    if settings.source.image is None and (settings.source.loop or (settings.source.is_demo and is_watched)):
         from live_cam.sources.loop import LoopedSource
 
         return LoopedSource(settings.source.open)

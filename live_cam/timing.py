@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections import deque
+from pathlib import Path
 
 import numpy as np
 
@@ -72,9 +73,9 @@ def seconds_since_process_creation() -> float:
     Linux tells to 10 ms when it created the process; elsewhere the clock starts when this module is imported.
     """
     try:
-        with open("/proc/self/stat", encoding="ascii", errors="replace") as stat:
-            # The second field, the name, may hold blanks and brackets: count from the last bracket.
-            start_ticks = int(stat.read().rpartition(")")[2].split()[19])
+        stat = Path("/proc/self/stat").read_text(encoding="ascii", errors="replace")
+        # The second field, the name, may hold blanks and brackets: count from the last bracket.
+        start_ticks = int(stat.rpartition(")")[2].split()[19])
         return time.clock_gettime(time.CLOCK_BOOTTIME) - start_ticks / os.sysconf("SC_CLK_TCK")
     except (OSError, AttributeError, ValueError, IndexError):
         return time.monotonic() - _IMPORTED_AT_SECONDS
@@ -82,6 +83,12 @@ def seconds_since_process_creation() -> float:
 
 def peak_rss_mb() -> float | None:
     """The most memory this process ever held, in MB (10^6 bytes); None where the system does not tell."""
+    try:
+        # Linux's getrusage begins with what the parent held when it started this process; this line does not.
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
+    except (OSError, IndexError):
+        pass
     try:
         import resource
     except ImportError:  # Windows

@@ -11,6 +11,8 @@ import typer
 
 from live_cam import __version__
 from live_cam.cli import options
+from live_cam.cli.bench import bench
+from live_cam.cli.stderr import missing_library_line, own_stderr
 from live_cam.errors import LiveCamError
 
 app = typer.Typer(
@@ -23,11 +25,18 @@ app = typer.Typer(
 
 def main() -> NoReturn:
     """Entry point of ``livecam`` and ``python -m live_cam``: runs, and turns errors into one line and an exit code."""
+    stderr = own_stderr()
     try:
         app(standalone_mode=True)
         _exit(0)
     except LiveCamError as error:
-        print(f"livecam: {error}", file=sys.stderr)
+        print(f"livecam: {error}", file=stderr, flush=True)
+        _exit(1)
+    except ImportError as error:
+        line = missing_library_line(error)
+        if line is None:
+            raise
+        print(f"livecam: {line}", file=stderr, flush=True)
         _exit(1)
     except KeyboardInterrupt:
         _exit(130)
@@ -36,8 +45,11 @@ def main() -> NoReturn:
 
 
 def _exit(code: int) -> NoReturn:
-    sys.stdout.flush()
-    sys.stderr.flush()
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:  # as in "livecam models | head -1"; else Python complains of it once more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if any(thread.name.startswith("livecam-") for thread in threading.enumerate()):
         # A thread that hangs in a driver or a conversion would crash the interpreter on its way out.
         os._exit(code)
@@ -64,6 +76,8 @@ def watch(
     weights: options.Weights = None,
     labels: options.Labels = None,
     preprocess: options.Preprocess = "auto",
+    output_name: options.OutputName = None,
+    unsafe_model: options.UnsafeModel = False,
     fit: options.Fit = "stretch",
     input_size: options.InputSize = None,
     engine: options.Engine = "auto",
@@ -73,6 +87,7 @@ def watch(
     method: options.Method = "grad-cam",
     layer: options.Layer = None,
     score: options.Score = "logit",
+    top_maps: options.TopMaps = 1,
     top_k: options.TopK = 3,
     colormap: options.Colormap = "turbo",
     opacity: options.Opacity = 0.6,
@@ -114,11 +129,14 @@ def watch(
                 "weights": weights,
                 "labels": labels,
                 "preprocess": preprocess,
+                "output_name": output_name,
+                "unsafe": unsafe_model,
                 "fit": fit,
                 "input_size": input_size,
                 "layer": layer,
                 "method": method,
                 "score": score,
+                "top_maps": top_maps,
                 "contrast": contrast,
                 "engine": engine,
                 "threads": threads,
@@ -131,6 +149,9 @@ def watch(
         ),
         quiet,
     )
+
+
+app.command()(bench)
 
 
 @app.command()

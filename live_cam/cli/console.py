@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-import io
-import os
 import sys
 import threading
 import time
 from types import TracebackType
-from typing import TextIO
 
 from rich.console import Console as RichConsole
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
+from live_cam.cli.stderr import own_stderr
 from live_cam.pipeline import Pipeline
 
 
@@ -21,7 +27,7 @@ class Console:
 
     def __init__(self, quiet: bool = False) -> None:
         self._quiet = quiet
-        self._stream = _own_stderr()
+        self._stream = own_stderr()
         self._progress: Progress | None = None
         self._task: TaskID | None = None
         self._building_since_seconds: float | None = None
@@ -38,6 +44,9 @@ class Console:
                 TimeRemainingColumn(),
                 console=RichConsole(file=self._stream, force_terminal=True),
                 transient=True,
+                # Else what libraries log would get past the silence they are put under.
+                redirect_stdout=False,
+                redirect_stderr=False,
             )
             self._progress.start()
         return self
@@ -82,11 +91,3 @@ class Console:
             description="preparing the model" if pipeline.explainer is None else "explaining",
             speed="" if fps is None else f"{fps:.0f} fps",
         )
-
-
-def _own_stderr() -> TextIO:
-    """A stderr of our own: the engines silence descriptor 2 for moments, and would silence us."""
-    try:
-        return os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding=sys.stderr.encoding or "utf-8", errors="replace")
-    except (OSError, AttributeError, io.UnsupportedOperation):
-        return sys.stderr or io.StringIO()

@@ -7,6 +7,8 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+from live_cam.cam import CAM_METHODS, SCORE_CAM
+
 _SOURCE, _MODEL, _EXPLANATION = "Source", "Model", "Explanation"
 _PICTURE, _OUTPUT, _LIVE = "Picture", "Output", "Live"
 
@@ -43,7 +45,7 @@ Weights: TypeAlias = Annotated[
     str | None, typer.Option(metavar="PATH", help="Weights for a model given by name.", rich_help_panel=_MODEL)
 ]
 Labels: TypeAlias = Annotated[
-    str | None, typer.Option(metavar="PATH", help="Class names, one a line.", rich_help_panel=_MODEL)
+    str | None, typer.Option(metavar="PATH", help="Class names: one a line, or JSON.", rich_help_panel=_MODEL)
 ]
 Preprocess: TypeAlias = Annotated[
     str,
@@ -52,6 +54,14 @@ Preprocess: TypeAlias = Annotated[
         help="How the network wants its pixels: auto, raw, unit, tf, torch, caffe, lite.",
         rich_help_panel=_MODEL,
     ),
+]
+OutputName: TypeAlias = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Of a model with several outputs, the one to explain.", rich_help_panel=_MODEL),
+]
+UnsafeModel: TypeAlias = Annotated[
+    bool,
+    typer.Option("--unsafe-model", help="Run the code that a model file's Lambda layers hold.", rich_help_panel=_MODEL),
 ]
 Fit: TypeAlias = Annotated[
     str,
@@ -82,13 +92,28 @@ Contrast: TypeAlias = Annotated[
     str | None,
     typer.Option(metavar="NAME|INDEX", help="Explain why not this class.", rich_help_panel=_EXPLANATION),
 ]
-Method: TypeAlias = Annotated[str, typer.Option(metavar="NAME", help="grad-cam.", rich_help_panel=_EXPLANATION)]
+Method: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME", help=f"{', '.join(CAM_METHODS)}; {SCORE_CAM} (seconds a frame).", rich_help_panel=_EXPLANATION
+    ),
+]
 Layer: TypeAlias = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="The target layer; found if not given.", rich_help_panel=_EXPLANATION),
+    typer.Option(
+        metavar="NAME",
+        help="The target layer, or several with commas; found if not given.",
+        rich_help_panel=_EXPLANATION,
+    ),
 ]
 Score: TypeAlias = Annotated[
     str, typer.Option(metavar="NAME", help="logit or probability.", rich_help_panel=_EXPLANATION)
+]
+TopMaps: TypeAlias = Annotated[
+    int,
+    typer.Option(
+        metavar="N", min=1, max=5, help="Explain N classes at once, one colour a class.", rich_help_panel=_EXPLANATION
+    ),
 ]
 TopK: TypeAlias = Annotated[
     int, typer.Option("--top-k", metavar="N", min=1, help="How many predictions.", rich_help_panel=_EXPLANATION)
@@ -102,9 +127,7 @@ Opacity: TypeAlias = Annotated[
 ]
 Blend: TypeAlias = Annotated[
     str,
-    typer.Option(
-        metavar="NAME", help="heat (cold areas show the raw frame) or constant.", rich_help_panel=_PICTURE
-    ),
+    typer.Option(metavar="NAME", help="heat (cold areas show the raw frame) or constant.", rich_help_panel=_PICTURE),
 ]
 View: TypeAlias = Annotated[
     str, typer.Option(metavar="NAME", help="overlay, split, heatmap or original.", rich_help_panel=_PICTURE)
@@ -119,7 +142,9 @@ Output: TypeAlias = Annotated[
 ]
 Sidecar: TypeAlias = Annotated[
     Path | None,
-    typer.Option(metavar="FILE.jsonl", help="Predictions and heatmap figures, a line a frame.", rich_help_panel=_OUTPUT),
+    typer.Option(
+        metavar="FILE.jsonl", help="Predictions and heatmap figures, a line a frame.", rich_help_panel=_OUTPUT
+    ),
 ]
 Report: TypeAlias = Annotated[
     Path | None, typer.Option(metavar="FILE.json", help="Counts and times of the run.", rich_help_panel=_OUTPUT)
@@ -127,9 +152,7 @@ Report: TypeAlias = Annotated[
 Overwrite: TypeAlias = Annotated[
     bool, typer.Option("--overwrite", help="Replace files that exist.", rich_help_panel=_OUTPUT)
 ]
-Quiet: TypeAlias = Annotated[
-    bool, typer.Option("--quiet", "-q", help="Print errors only.", rich_help_panel=_OUTPUT)
-]
+Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.", rich_help_panel=_OUTPUT)]
 
 Show: TypeAlias = Annotated[
     bool | None,
@@ -139,6 +162,4 @@ Show: TypeAlias = Annotated[
         rich_help_panel=_LIVE,
     ),
 ]
-Loop: TypeAlias = Annotated[
-    bool, typer.Option("--loop", help="Start a video again at its end.", rich_help_panel=_LIVE)
-]
+Loop: TypeAlias = Annotated[bool, typer.Option("--loop", help="Start a video again at its end.", rich_help_panel=_LIVE)]

@@ -19,7 +19,7 @@ def watch_source(settings: SessionSettings, quiet: bool) -> None:
     """
     signal.signal(signal.SIGTERM, _interrupt)
     with Console(quiet) as console:
-        outcome = run_session(settings, console.building, console.frames)
+        outcome = run_session(settings, console.line, console.building, console.frames)
     if not quiet:
         print(summary(outcome))
     if outcome.was_interrupted:

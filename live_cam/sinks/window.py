@@ -87,8 +87,11 @@ class Window:
         self._is_open = True
 
     def _was_closed(self) -> bool:
+        try:
+            is_visible = cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) > 0
+        except cv2.error:  # With its last window OpenCV's Qt is gone, and cannot be asked any more.
+            return True
         # Some backends say -1 of an open window: only one that was seen can be closed.
-        is_visible = cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) > 0
         self._was_seen = self._was_seen or is_visible
         return self._was_seen and not is_visible
 

@@ -1,0 +1,76 @@
+"""A real browser plays what livecam writes."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import http.server
+import queue
+import shutil
+import subprocess
+import threading
+import urllib.parse
+
+import pytest
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+PAGE = """<video id="video" muted autoplay src="VIDEO"></video><script>
+const video = document.getElementById("video");
+const tell = (what) => fetch(`/told?${new URLSearchParams(what)}`);
+video.onended = () => tell({ended: video.currentTime, width: video.videoWidth, height: video.videoHeight,
+                            shown: video.getVideoPlaybackQuality().totalVideoFrames});
+video.onerror = () => tell({error: video.error.message});
+</script>"""
+
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    def __init__(self, *arguments, told, **keywords):
+        self._told = told
+        super().__init__(*arguments, **keywords)
+
+    def do_GET(self):
+        address = urllib.parse.urlsplit(self.path)
+        if address.path == "/told":
+            self._told.put(dict(urllib.parse.parse_qsl(address.query)))
+            self.send_response(204)
+            self.end_headers()
+        else:
+            super().do_GET()
+
+    def log_message(self, *arguments):
+        pass
+
+
+@contextlib.contextmanager
+def browser_on(folder, told):
+    """Chromium with ``page.html`` of that folder."""
+    handler = functools.partial(Handler, directory=folder, told=told)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    quiet = ["--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update"]
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-sync", *quiet]
+    command += ["--autoplay-policy=no-user-gesture-required", f"--user-data-dir={folder}/profile"]
+    address = f"http://127.0.0.1:{server.server_port}/page.html"
+    browser = subprocess.Popen([*command, address], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        browser.kill()
+        browser.wait()
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+@pytest.mark.usefixtures("warm_cache")
+def test_chromium_plays_the_video_to_its_end(tmp_path, run_livecam):
+    done = run_livecam("--demo", "--max-frames", 50, "--output", tmp_path / "demo.mp4")
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "page.html").write_text(PAGE.replace("VIDEO", "demo.mp4"))
+    told = queue.Queue()
+    with browser_on(tmp_path, told):
+        said = told.get(timeout=60)
+    assert "error" not in said
+    assert (said["width"], said["height"]) == ("640", "360")
+    assert float(said["ended"]) == pytest.approx(2.0, abs=0.05)  # 50 frames at 25 a second
+    assert int(said["shown"]) > 25

@@ -1,0 +1,276 @@
+"""Whole runs from a source into files: their facts as ffprobe and the JSON files tell them."""
+
+from __future__ import annotations
+
+import io
+import json
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from conftest import RunLivecam, environment_with, livecam_command
+from media_clips import SHARED_VIDEOS, numbered_image, packet_times, probe, write_clip, write_heavy_clip
+
+pytestmark = pytest.mark.usefixtures("warm_cache")
+
+REPORT_NAMES = [
+    "source", "model", "engine", "engine_reason", "layer", "method", "frames_read", "frames_explained",
+    "frames_written", "frames_dropped", "reconnects", "fps", "wall_seconds", "cpu_seconds", "first_frame_seconds",
+    "peak_rss_mb", "tensorflow_imported", "stage_ms", "latency_ms",
+]  # fmt: skip
+STAGES = ["capture", "preprocess", "explain", "render", "write"]
+PERCENTILES = ["p50", "p95", "p99"]
+
+
+def sidecar_lines(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def assert_done(done: subprocess.CompletedProcess[str]) -> None:
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+
+
+def test_a_picture_becomes_a_picture_of_its_size_with_the_cat_hot(
+    run_livecam: RunLivecam, photograph_path: Path, tmp_path: Path
+):
+    output, sidecar = tmp_path / "cat.png", tmp_path / "cat.jsonl"
+    done = run_livecam("--image", photograph_path, "--output", output, "--sidecar", sidecar)
+    assert_done(done)
+    assert done.stdout.startswith("1 frame, Egyptian cat ")
+    assert done.stdout.count("\n") == 1
+    assert str(output) in done.stdout
+    photograph, drawn = cv2.imread(str(photograph_path)), cv2.imread(str(output))
+    assert drawn.shape == photograph.shape
+    assert np.abs(drawn.astype(int) - photograph).max() > 50
+    (line,) = sidecar_lines(sidecar)
+    assert line["index"] == 0
+    assert line["explained"]["label"] == "Egyptian cat"
+    # The cat's face fills the middle of the photograph.
+    assert line["heatmap"]["centroid_xy"] == pytest.approx([0.5, 0.5], abs=0.15)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cat.jsonl", "cat.png"]
+
+
+def test_the_view_original_without_heat_is_the_photograph_but_for_the_caption(
+    run_livecam: RunLivecam, photograph_path: Path, tmp_path: Path
+):
+    assert_done(run_livecam("--image", photograph_path, "--view", "original", "--output", tmp_path / "cat.png"))
+    same = (cv2.imread(str(tmp_path / "cat.png")) == cv2.imread(str(photograph_path))).all(axis=2)
+    assert 0.8 < same.mean() < 1
+    assert same[100:200, 150:300].all()
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".webp", ".bmp", ".tiff"])
+def test_pictures_of_other_formats(run_livecam: RunLivecam, photograph_path: Path, tmp_path: Path, suffix: str):
+    output = tmp_path / f"cat{suffix}"
+    assert_done(run_livecam("--image", photograph_path, "--output", output))
+    assert cv2.imread(str(output)).shape == cv2.imread(str(photograph_path)).shape
+
+
+def test_the_demo_is_a_film_without_a_screen(run_livecam: RunLivecam, tmp_path: Path):
+    output = tmp_path / "demo.mp4"
+    done = run_livecam("--demo", "--output", output, "--max-frames", 12)
+    assert_done(done)
+    assert done.stdout.startswith("12 frames, ")
+    stream = probe(output)
+    assert (stream["codec_name"], stream["pix_fmt"], stream["avg_frame_rate"]) == ("h264", "yuv420p", "25/1")
+    assert (stream["width"], stream["height"], stream["nb_read_packets"]) == (640, 360, "12")
+
+
+def test_a_video_keeps_its_frames_rate_size_and_times(run_livecam: RunLivecam, tmp_path: Path):
+    clip = write_clip(tmp_path / "clip.mp4", frame_count=20, rate=Fraction(30000, 1001), size_wh=(128, 96))
+    output, sidecar, report = tmp_path / "out.mp4", tmp_path / "out.jsonl", tmp_path / "out.json"
+    assert_done(run_livecam("--video", clip, "--output", output, "--sidecar", sidecar, "--report", report))
+    stream = probe(output)
+    assert (stream["codec_name"], stream["pix_fmt"]) == ("h264", "yuv420p")
+    assert (stream["width"], stream["height"], stream["nb_read_packets"]) == (128, 96, "20")
+    assert stream["r_frame_rate"] == stream["avg_frame_rate"] == "30000/1001"
+    times_seconds = [index * 1001 / 30000 for index in range(20)]
+    assert packet_times(output) == pytest.approx(times_seconds, abs=1e-4)
+    lines = sidecar_lines(sidecar)
+    assert [line["index"] for line in lines] == list(range(20))
+    assert [line["time_seconds"] for line in lines] == pytest.approx(times_seconds, abs=1e-4)
+    facts = json.loads(report.read_text())
+    assert list(facts) == REPORT_NAMES
+    assert list(facts["stage_ms"]) == STAGES
+    for percentiles in [*facts["stage_ms"].values(), facts["latency_ms"]]:
+        assert list(percentiles) == PERCENTILES
+        assert 0 <= percentiles["p50"] <= percentiles["p95"] <= percentiles["p99"]
+    assert (facts["source"], facts["model"], facts["engine"]) == (str(clip), "efficientnet-lite0", "litert")
+    assert (facts["layer"], facts["method"]) == ("top_activation", "grad-cam")
+    assert [facts[f"frames_{name}"] for name in ("read", "explained", "written", "dropped")] == [20, 20, 20, 0]
+    assert (facts["reconnects"], facts["tensorflow_imported"]) == (0, False)
+    assert facts["first_frame_seconds"] > 0
+    assert facts["fps"] > 0
+
+
+def test_a_video_of_odd_sides_grows_to_even_ones_and_says_so(run_livecam: RunLivecam, tmp_path: Path):
+    clip = write_clip(tmp_path / "odd.mkv", frame_count=5, size_wh=(65, 49), codec="ffv1")
+    assert (probe(clip)["width"], probe(clip)["height"]) == (65, 49)
+    done = run_livecam("--video", clip, "--output", tmp_path / "even.mp4")
+    assert done.returncode == 0
+    assert len(done.stderr.splitlines()) == 1
+    assert "66x50" in done.stderr
+    stream = probe(tmp_path / "even.mp4")
+    assert (stream["width"], stream["height"], stream["nb_read_packets"]) == (66, 50, "5")
+
+
+def test_start_and_end_choose_the_frames_between_them(run_livecam: RunLivecam, tmp_path: Path):
+    clip = write_clip(tmp_path / "clip.mp4", frame_count=25)
+    sidecar = tmp_path / "s.jsonl"
+    assert_done(run_livecam("--video", clip, "--start", "0.2", "--end", "0.4", "--sidecar", sidecar))
+    # 25 frames a second: the frames at 0.20, 0.24, 0.28, 0.32 and 0.36 s.
+    times_seconds = [line["time_seconds"] for line in sidecar_lines(sidecar)]
+    assert times_seconds == pytest.approx([0.2, 0.24, 0.28, 0.32, 0.36])
+
+
+def test_a_loop_goes_on_to_the_frames_asked_for(run_livecam: RunLivecam, tmp_path: Path):
+    clip = write_clip(tmp_path / "clip.mp4", frame_count=5)
+    output = tmp_path / "out.mp4"
+    assert_done(run_livecam("--video", clip, "--loop", "--max-frames", 12, "--output", output))
+    assert probe(output)["nb_read_packets"] == "12"
+    assert packet_times(output) == pytest.approx([index / 25 for index in range(12)], abs=1e-3)
+
+
+def test_the_split_view_is_twice_as_wide(run_livecam: RunLivecam, tmp_path: Path):
+    clip = write_clip(tmp_path / "clip.mp4", frame_count=3)
+    assert_done(run_livecam("--video", clip, "--view", "split", "--output", tmp_path / "out.mp4"))
+    assert (probe(tmp_path / "out.mp4")["width"], probe(tmp_path / "out.mp4")["height"]) == (128, 48)
+
+
+def test_quiet_prints_nothing(run_livecam: RunLivecam, photograph_path: Path, tmp_path: Path):
+    done = run_livecam("--image", photograph_path, "--output", tmp_path / "cat.png", "--quiet")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_what_a_cut_off_video_gave_is_kept_and_named_with_the_frame(run_livecam: RunLivecam, tmp_path: Path):
+    whole = write_heavy_clip(tmp_path / "whole.mp4", frame_count=40).read_bytes()
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(whole[: len(whole) * 6 // 10])
+    output, partial = tmp_path / "out.mp4", tmp_path / "out.partial.mp4"
+    done = run_livecam("--video", cut, "--output", output, "--sidecar", tmp_path / "s.jsonl")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"livecam: {cut}")
+    assert str(partial) in line
+    assert not output.exists()
+    kept = int(probe(partial)["nb_read_packets"])
+    assert 20 <= kept < 30  # 60 % of 40 frames of about the same size
+    assert f"frame {kept}" in line
+    assert len(sidecar_lines(tmp_path / "s.partial.jsonl")) == kept
+
+
+def test_a_real_video_with_its_real_rate(run_livecam: RunLivecam, tmp_path: Path):
+    video = SHARED_VIDEOS / "car-detection.mp4"
+    if not video.exists():
+        pytest.skip(f"{video} is not there; the same is tested on clips made here")
+    output = tmp_path / "out.mp4"
+    assert_done(run_livecam("--video", video, "--max-frames", 30, "--output", output))
+    before, after = probe(video), probe(output)
+    assert after["nb_read_packets"] == "30"
+    for fact in ("width", "height", "r_frame_rate"):
+        assert after[fact] == before[fact]
+
+
+# --- a live stream: Motion JPEG over HTTP on loopback
+
+
+class CameraHandler(BaseHTTPRequestHandler):
+    """Sends numbered pictures, ten a second or as fast as they are taken, until the server or the reader ends."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=picture")
+        self.end_headers()
+        for index in range(self.server.picture_count):
+            _, jpeg = cv2.imencode(".jpg", numbered_image(index % 256, (160, 120)))
+            part = io.BytesIO()
+            part.write(b"--picture\r\nContent-Type: image/jpeg\r\n")
+            part.write(b"Content-Length: %d\r\n\r\n" % jpeg.size + jpeg.tobytes() + b"\r\n")
+            try:
+                self.wfile.write(part.getvalue())
+            except OSError:
+                return
+            time.sleep(0.02)
+
+    def log_message(self, *arguments: object) -> None:
+        """Says nothing."""
+
+
+@pytest.fixture
+def camera_server() -> Iterator[ThreadingHTTPServer]:
+    """A network camera at ``http://127.0.0.1:{server.server_port}/``."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), CameraHandler)
+    server.daemon_threads = True
+    server.picture_count = 100_000
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_live_stream_is_recorded(run_livecam: RunLivecam, camera_server: ThreadingHTTPServer, tmp_path: Path):
+    address = f"http://127.0.0.1:{camera_server.server_port}/"
+    output, sidecar, report = tmp_path / "out.mp4", tmp_path / "s.jsonl", tmp_path / "r.json"
+    done = run_livecam(
+        "--video", address, "--no-show", "--output", output, "--sidecar", sidecar, "--report", report,
+        "--max-frames", 20,
+    )  # fmt: skip
+    assert_done(done)
+    stream = probe(output)
+    assert (stream["codec_name"], stream["width"], stream["height"]) == ("h264", 160, 120)
+    assert stream["nb_read_packets"] == "20"
+    assert len(sidecar_lines(sidecar)) == 20
+    indexes = [line["index"] for line in sidecar_lines(sidecar)]
+    assert indexes == sorted(set(indexes))
+    facts = json.loads(report.read_text())
+    assert facts["source"] == address
+    assert facts["frames_explained"] == facts["frames_written"] == 20
+    # Every frame that was left out is accounted for.
+    assert facts["frames_dropped"] >= indexes[-1] - 19
+
+
+def test_a_live_stream_opens_a_window_unless_told_not_to(
+    run_livecam: RunLivecam, camera_server: ThreadingHTTPServer, tmp_path: Path
+):
+    done = run_livecam("--video", f"http://127.0.0.1:{camera_server.server_port}/", "--output", tmp_path / "out.mp4")
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "no screen" in line
+    assert "--no-show" in line
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_on_a_live_run_finishes_the_film(
+    camera_server: ThreadingHTTPServer, tmp_path: Path, signal_number: signal.Signals
+):
+    output, partial_sidecar = tmp_path / "out.mp4", tmp_path / "s.partial.jsonl"
+    command = livecam_command(
+        "--video", f"http://127.0.0.1:{camera_server.server_port}/", "--no-show", "--output", output,
+        "--sidecar", tmp_path / "s.jsonl",
+    )  # fmt: skip
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment_with({"DISPLAY": None})
+    ) as process:
+        deadline_seconds = time.monotonic() + 60
+        while not (partial_sidecar.exists() and partial_sidecar.read_text().count("\n") > 10):
+            assert time.monotonic() < deadline_seconds
+            time.sleep(0.05)
+        process.send_signal(signal_number)
+        printed, errors = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert errors == ""
+    assert str(output) in printed.splitlines()[-1]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.mp4", "s.jsonl"]
+    assert int(probe(output)["nb_read_packets"]) == len(sidecar_lines(tmp_path / "s.jsonl")) > 10

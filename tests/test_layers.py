@@ -55,6 +55,7 @@ HOMES = {
     },
 }
 HOMES["keras"] = HOMES["tensorflow"]
+HOMES["matplotlib"] = {"evaluation_plot"}
 
 
 @dataclass(frozen=True)

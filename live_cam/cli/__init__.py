@@ -12,6 +12,7 @@ import typer
 from live_cam import __version__
 from live_cam.cli import options
 from live_cam.cli.bench import bench
+from live_cam.cli.evaluate import evaluate
 from live_cam.cli.stderr import missing_library_line, own_stderr
 from live_cam.errors import LiveCamError
 
@@ -152,6 +153,7 @@ def watch(
 
 
 app.command()(bench)
+app.command()(evaluate)
 
 
 @app.command()

@@ -63,7 +63,7 @@ def check_plot(path: Path, overwrite: bool) -> None:
         SinkError: The files cannot be written, or exist.
     """
     if importlib.util.find_spec("matplotlib") is None:
-        raise SettingError("--plot needs matplotlib, which is not installed: pip install 'livecam[plot]'")
+        raise SettingError('--plot needs matplotlib, which is not installed: pip install ".[plot]" in the checkout')
     if path.suffix.lower() not in PLOT_SUFFIXES:
         raise SettingError(f"cannot draw {path}; give a name that ends in {', '.join(PLOT_SUFFIXES)}")
     for one in (path, sheet_path(path)):
@@ -89,7 +89,8 @@ def write_plots(path: Path, evaluation: Evaluation, overwrite: bool = False) -> 
     import matplotlib
 
     # From matplotlib's own defaults: a user's settings are for their own plots.
-    with matplotlib.rc_context({**matplotlib.rcParamsDefault, **_STYLE}):
+    style: Any = {**dict(matplotlib.rcParamsDefault), **_STYLE}
+    with matplotlib.rc_context(style):
         _save(curve_figure(evaluation), path, overwrite)
         _save(contact_sheet(evaluation), sheet_path(path), overwrite)
 
@@ -147,6 +148,7 @@ def _named(row: Row, letter: str) -> str:
 def contact_sheet(evaluation: Evaluation) -> Figure:
     """A picture and below it its map by every row, six abreast; as many as fit on a page, evenly chosen."""
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     rows = evaluation.rows
     cells_down = 1 + len(rows)
@@ -156,14 +158,14 @@ def contact_sheet(evaluation: Evaluation) -> Figure:
     bands = -(-len(chosen) // _SHEET_COLUMNS)
     key = "\n".join(map(_named, rows, _LETTERS))
     height_inches = bands * band_inches + _LINE_INCHES * (key.count("\n") + 2)
-    figure = Figure(figsize=(_WIDTH_INCHES, height_inches), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.01, hspace=0.01)
+    layout = ConstrainedLayoutEngine(w_pad=0.01, h_pad=0.01, wspace=0.01, hspace=0.01)
+    figure = Figure(figsize=(_WIDTH_INCHES, height_inches), layout=layout)
     grid = figure.subplots(bands * cells_down, _SHEET_COLUMNS, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
     for position, index in enumerate(chosen):
         band, column = divmod(position, _SHEET_COLUMNS)
-        cells = grid[band * cells_down : (band + 1) * cells_down, column]
+        cells = list(grid[band * cells_down : (band + 1) * cells_down, column])
         _draw_picture(cells, evaluation.pictures[index], [row.scores[index].heatmap for row in rows])
         if column == 0:
             for axes, letter in zip(cells[1:], _LETTERS, strict=False):

@@ -12,8 +12,6 @@ import typer
 from live_cam.cli import options
 
 if TYPE_CHECKING:
-    from rich.progress import TaskID
-
     from live_cam.bench import BenchResult
 
 Size = Annotated[
@@ -43,7 +41,7 @@ def bench(
 ) -> None:
     """Measures this machine: the bare network, with the heatmap, and end to end; without a source on the demo."""
     from live_cam.bench import BenchSettings, run_bench
-    from live_cam.cli.console import Console
+    from live_cam.cli.bar import StepBar
     from live_cam.sinks.partial import check_output
     from live_cam.sinks.report import write_report
 
@@ -63,8 +61,8 @@ def bench(
         "layer": layer,
     }
     settings = BenchSettings(webcam, video, size_wh, frames, asked)
-    with _Bar(quiet) as bar:
-        result = run_bench(settings, Console(quiet).building, bar.move)
+    with StepBar(quiet) as bar:
+        result = run_bench(settings, lambda line: bar.line(f"{line} ..."), bar.move)
     print(table(result))
     if json is not None:
         write_report(json, result.report, overwrite)
@@ -108,29 +106,3 @@ def table(result: BenchResult) -> str:
 def _row(name: str, times_ms: dict[str, float], fps: float | None, cpu_ms: float) -> str:
     cells = "".join(f"{times_ms[one]:>9.1f}" for one in ("p50", "p95", "p99"))
     return f"{name:<20}{cells}{'-' if fps is None else format(fps, '.1f'):>8}{cpu_ms:>9.1f}"
-
-
-class _Bar:
-    """How far the measuring is, on stderr where that is a terminal."""
-
-    def __init__(self, quiet: bool) -> None:
-        from rich.console import Console as RichConsole
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-        console = RichConsole(stderr=True)
-        columns = (TextColumn("{task.description}"), BarColumn(bar_width=30), MofNCompleteColumn())
-        self._progress = Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal)
-        self._task: TaskID | None = None
-
-    def __enter__(self) -> _Bar:
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        self._progress.stop()
-
-    def move(self, what: str, done: int, total: int) -> None:
-        """Starts the bar at the first call: what is built before says so in lines of its own."""
-        if self._task is None:
-            self._progress.start()
-            self._task = self._progress.add_task(what)
-        self._progress.update(self._task, description=what, completed=done, total=total)

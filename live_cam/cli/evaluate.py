@@ -10,8 +10,6 @@ import typer
 from live_cam.cli import options
 
 if TYPE_CHECKING:
-    from rich.progress import TaskID
-
     from live_cam.evaluate import Evaluation, Row
 
 Images = Annotated[Path, typer.Option("--images", metavar="DIR", help="A folder of pictures.")]
@@ -90,6 +88,7 @@ def evaluate(
 
     All of it about each picture's top class, and all beside maps of noise.
     """
+    from live_cam.cli.bar import StepBar
     from live_cam.evaluate import DEFAULT_METHODS, EvaluationSettings, run_evaluation
     from live_cam.evaluation_plot import check_plot, write_plots
     from live_cam.sinks.partial import check_output
@@ -116,7 +115,7 @@ def evaluate(
     settings = EvaluationSettings(
         images, methods, tuple(layer or [""]), boxes, max_images, sanity, seed, explainer=asked
     )  # fmt: skip
-    with _Bar(quiet) as bar:
+    with StepBar(quiet) as bar:
         evaluation = run_evaluation(settings, bar.line, bar.move)
     print(table(evaluation))
     if json is not None:
@@ -157,44 +156,3 @@ def _line(row: Row, columns: list[tuple[str, str, str, str]]) -> str:
     figures = row.figures
     cells = ("-" if figures[name] is None else format(figures[name], spec) for name, _, _, spec in columns)
     return f"{row.method:<12}{''.join(f'{cell:>12}' for cell in cells)}  {row.layer}".rstrip()
-
-
-class _Bar:
-    """How far the evaluation is, on stderr: a bar where that is a terminal, and lines."""
-
-    def __init__(self, quiet: bool) -> None:
-        from rich.console import Console as RichConsole
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        from live_cam.cli.stderr import own_stderr
-
-        self._quiet = quiet
-        # soft_wrap below keeps a line whole where no terminal says how wide it is.
-        self._console = RichConsole(file=own_stderr())
-        columns = (TextColumn("{task.description}"), BarColumn(bar_width=30), MofNCompleteColumn())
-        self._progress = Progress(
-            *columns,
-            TimeRemainingColumn(),
-            console=self._console,
-            transient=True,
-            disable=quiet or not self._console.is_terminal,
-        )
-        self._task: TaskID | None = None
-
-    def __enter__(self) -> _Bar:
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        self._progress.stop()
-
-    def line(self, text: str) -> None:
-        """Says what is built or left out."""
-        if not self._quiet:
-            self._console.print(text, highlight=False, markup=False, soft_wrap=True)
-
-    def move(self, what: str, done: int, total: int) -> None:
-        """Starts the bar at the first call: what is built before says so in lines of its own."""
-        if self._task is None:
-            self._progress.start()
-            self._task = self._progress.add_task(what, total=total)
-        self._progress.update(self._task, description=what, completed=done, total=total)

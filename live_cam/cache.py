@@ -19,6 +19,8 @@ from typing import Any
 
 import platformdirs
 
+from live_cam.predictions import Head
+
 _FACTS_NAME = "entry.json"
 _PROGRAM_NAME = "program.tflite"
 _UNFINISHED_PREFIX = "unfinished-"
@@ -27,11 +29,14 @@ _UNFINISHED_PREFIX = "unfinished-"
 _FORMULA_MODULES = (
     "cam.py",
     "gradmodel.py",
+    "heads.py",
     "litert_gradients.py",
     "preprocess.py",
     "engines/convert.py",
     "models/build.py",
     "models/efficientnet_lite.py",
+    "models/families.py",
+    "models/inspect.py",
     "models/torch_weights.py",
 )
 _LIBRARIES = ("tensorflow", "keras", "ai-edge-litert")
@@ -52,7 +57,7 @@ class PassFacts:
     """
 
     layer: str
-    head: str
+    head: Head
     output_count: int
     input_size_wh: tuple[int, int]
     preprocessing: str

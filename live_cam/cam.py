@@ -124,6 +124,9 @@ def fused(maps: list[tf.Tensor]) -> tf.Tensor:
 # 2 ** 7 = 128 power iterations: exact to 1e-4 where the second singular value is below 0.96 of the first.
 _EIGEN_SQUARINGS = 7
 
+# Not a function of activations and gradients: see ``live_cam.scorecam``. Its pass gives the activations themselves.
+SCORE_CAM = "score-cam"
+
 CAM_METHODS: dict[str, CamMethod] = {
     "grad-cam": grad_cam,
     "grad-cam++": grad_cam_plus_plus,

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from live_cam.cache import PassFacts
+from live_cam.cam import SCORE_CAM
 from live_cam.engines import Engine
-from live_cam.frame import Explanation
-from live_cam.predictions import best_first, class_index_of, class_values, predictions_of
-from live_cam.preprocess import FrameFitter
+from live_cam.errors import SettingError
+from live_cam.frame import Explanation, Prediction
+from live_cam.predictions import best_first, class_index_of, class_probabilities, predictions_of, top_class_index
+from live_cam.preprocess import PREPROCESSINGS, FrameFitter
+from live_cam.scorecam import score_cam
 
 TOP_CLASS = -1
 NO_CLASS = -1
@@ -96,15 +99,39 @@ class Explainer:
     def explain_input(self, network_input: NetworkInput, class_index: int | None = None) -> Explanation:
         """The second half of ``explain``: one call of the engine. None explains the top class."""
         wanted = TOP_CLASS if class_index is None else class_index
-        outputs, heatmap = self._engine.explain(network_input.pixels, (wanted, self._contrast_index))
+        outputs, heatmaps = self._engine.explain(network_input.pixels, (wanted, self._contrast_index))
         head = self.facts.head
-        explained_index = int(class_values(outputs, head).argmax()) if class_index is None else class_index
+        explained_index = top_class_index(outputs, head) if class_index is None else class_index
+        if self.method == SCORE_CAM:
+            heatmaps = self._score_cam(heatmaps, network_input.pixels, explained_index)
+        heatmap, *others = heatmaps[np.newaxis] if heatmaps.ndim == 2 else heatmaps
         return Explanation(
             predictions=best_first(outputs, head, self.labels, self._top_k),
             explained=predictions_of([explained_index], outputs, head, self.labels)[0],
             heatmap=heatmap,
             region_xywh=network_input.region_xywh,
+            other_maps=self._other_maps(outputs, others, explained_index),
         )
+
+    def _score_cam(self, activations: np.ndarray, pixels: np.ndarray, class_index: int) -> np.ndarray:
+        preprocessing = PREPROCESSINGS[self.facts.preprocessing]
+        mean = preprocessing.mean if preprocessing.colour_order == "bgr" else preprocessing.mean[::-1]
+
+        def probability_of(masked_pixels: np.ndarray) -> float:
+            probabilities = class_probabilities(self._engine.forward(masked_pixels), self.facts.head)
+            if probabilities is None:
+                raise SettingError("score-cam weighs by probability, and this model gives a number; take grad-cam")
+            return float(probabilities[class_index])
+
+        return score_cam(activations, pixels, mean, probability_of)
+
+    def _other_maps(
+        self, outputs: np.ndarray, maps: Sequence[np.ndarray], explained_index: int
+    ) -> tuple[tuple[Prediction, np.ndarray], ...]:
+        """The best classes' maps without the explained class's, or without the last where that is none of them."""
+        best = best_first(outputs, self.facts.head, self.labels, len(maps)) if len(maps) else ()
+        others = [pair for pair in zip(best, maps, strict=False) if pair[0].class_index != explained_index]
+        return tuple(others[: max(0, len(maps) - 1)])
 
     def forward(self, image: np.ndarray) -> np.ndarray:
         """The bare network: raw outputs, (n,) float32, of a (height, width, 3) uint8 BGR picture."""

@@ -13,17 +13,20 @@ from typing import TYPE_CHECKING, Any
 import keras
 import tensorflow as tf
 
-from live_cam.cam import CAM_METHODS, fused
+from live_cam.cam import CAM_METHODS, SCORE_CAM, fused
 from live_cam.errors import ModelError, SettingError, unknown_name
-from live_cam.litert_gradients import litert_gradients, one_hot_difference
+from live_cam.heads import PASSING_OPS, chosen_output, class_choice, class_scores, flat, top_class_choices
+from live_cam.litert_gradients import litert_gradients
+from live_cam.models.inspect import LinearOutputs, is_trained
 from live_cam.predictions import Head
 
 if TYPE_CHECKING:
     from live_cam.preprocess import Preprocessing
 
-# Ops that hand their input on, between the last activation and the output of the model.
-_PASSING_OPS = {"Identity", "Cast", "Reshape", "Squeeze"}
-_LINEAR_HEAD_OPS = _PASSING_OPS | {"BiasAdd", "MatMul", "Mean"}
+_LINEAR_HEAD_OPS = PASSING_OPS | {"BiasAdd", "MatMul", "Mean", "Neg"}
+_HALF_PRECISIONS = {"float16", "bfloat16"}
+# What grey pictures are made with: ITU-R BT.601.
+_LUMA_RGB = (0.299, 0.587, 0.114)
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,11 @@ class PassSettings:
             4-D with height and width > 1.
         method: A name in ``CAM_METHODS``.
         score: "logit", or "probability" for the gradient of the probability.
+        top_maps: Of how many of the best classes there are maps; with more than one they come behind the explained
+            class's.
+        channel_count: 3, or 1 for a network of grey pictures.
+        output_name: Which of the model's outputs, where it has several.
+        linear_outputs: What a vector without a final activation is.
     """
 
     input_size_wh: tuple[int, int]
@@ -44,18 +52,31 @@ class PassSettings:
     layers: tuple[str, ...] = ()
     method: str = "grad-cam"
     score: str = "logit"
+    top_maps: int = 1
+    channel_count: int = 3
+    output_name: str | None = None
+    linear_outputs: LinearOutputs = "unknown"
 
 
 @dataclass(frozen=True)
 class LayerCall:
-    """One layer's output, caught while the model is traced: (1, h, w, channels), or any other shape."""
+    """One layer's output, caught while the model is traced: (1, h, w, channels), or any other shape.
+
+    Attributes:
+        name: The layer's.
+        output: What it returned.
+        is_learned: Whether the layer or one before it has trained weights.
+    """
 
     name: str
     output: tf.Tensor
+    is_learned: bool
 
     @property
     def is_spatial(self) -> bool:
-        """Whether the output is a map: 4-D with height and width > 1."""
+        """Whether the output is a map: 4-D with height and width > 1, and not the picture itself, merely rescaled."""
+        if not self.is_learned:
+            return False
         shape = self.output.shape
         return shape.rank == 4 and all(side is not None and side > 1 for side in shape[1:3])
 
@@ -65,9 +86,11 @@ class GradModel:
 
     Attributes:
         explain: ``(pixels (1, h, w, 3) uint8 BGR, class_indices (2,) int32)`` to the model's own outputs, (n,) float32,
-            and the heatmap, (h, w) float32 >= 0. The indices are the explained and the contrasted
+            and the heatmap, (h, w) float32 >= 0; with several top maps (1 + top_maps, h, w): the explained class's,
+            then those of the best classes, best first. The indices are the explained and the contrasted
             class; -1 stands for the top class and for none.
         forward: ``(pixels)`` to the outputs alone: the bare network.
+        model: The model.
         layer_names: The target layers.
         head: What kind of output the model has.
         settings: What the pass is made of.
@@ -88,7 +111,7 @@ class GradModel:
         self.trace_count = 0
         self.layer_names: tuple[str, ...] = ()
         self.head: Head = "logits"
-        self._model = model
+        self.model = model
         self.settings = settings
         # No autograph: it would wrap every error in pages about our own source.
         self.forward = tf.function(self._forward, input_signature=[pixels], autograph=False)
@@ -96,24 +119,43 @@ class GradModel:
         self.output_count = int(self.explain.get_concrete_function().structured_outputs[0].shape[0])
 
     def _forward(self, pixels: tf.Tensor) -> tf.Tensor:
-        outputs = self._model(normalized(pixels, self.settings.preprocessing), training=False)
-        return flat(single_output(outputs))
+        return flat(self.outputs(pixels))
+
+    def outputs(self, pixels: tf.Tensor) -> tf.Tensor:
+        """The model itself, not compiled: (1, h, w, 3) uint8 BGR to (1, n) of any precision."""
+        settings = self.settings
+        values = normalized(pixels, settings.preprocessing, settings.channel_count)
+        with in_single_precision(self.model):
+            outputs = chosen_output(self.model, self.model(values, training=False), settings.output_name)
+        # One logit stands for two classes, as one sigmoid does.
+        is_one_logit = settings.linear_outputs == "logits" and outputs.shape[1] == 1
+        return tf.sigmoid(outputs) if is_one_logit else outputs
 
     def _explain(self, pixels: tf.Tensor, class_indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         self.trace_count += 1
         calls: list[LayerCall] = []
         with litert_gradients():
-            with recorded_calls(self._model, calls):
-                outputs = single_output(self._model(normalized(pixels, self.settings.preprocessing), training=False))
-            self.head, scores = class_scores(outputs, self.settings.score)
-            choice = class_choice(scores, class_indices)
-            targets, gradients = targets_and_gradients(scores, choice, calls, self.settings.layers)
+            with recorded_calls(self.model, calls), inlined_functions():
+                outputs = self.outputs(pixels)
+            self.head, scores = class_scores(outputs, self.settings.score, self.settings.linear_outputs)
+            choices = [
+                class_choice(scores, class_indices, self.head),
+                *top_class_choices(scores, self.settings.top_maps, self.head),
+            ]
+            explained = [targets_and_gradients(scores, choice, calls, self.settings.layers) for choice in choices]
+        targets = explained[0][0]
+        if not self.settings.layers:
+            refuse_attention(scores, targets[0])
         self.layer_names = tuple(target.name for target in targets)
         if self.settings.method == "cam" and not is_linear_head(scores, targets[0].output):
             raise SettingError("the method cam needs a head of average pooling and one dense layer; take grad-cam")
-        return flat(outputs), self._heatmap(targets, gradients)
+        heatmaps = [self._heatmap(targets, gradients) for targets, gradients in explained]
+        return flat(outputs), heatmaps[0] if len(heatmaps) == 1 else tf.stack(heatmaps)
 
     def _heatmap(self, targets: list[LayerCall], gradients: list[tf.Tensor]) -> tf.Tensor:
+        if self.settings.method == SCORE_CAM:
+            target = targets[0].output
+            return tf.cast(tf.reshape(target, target.shape[1:]), tf.float32)
         method = CAM_METHODS[self.settings.method]
         maps = [
             # Reshaped, not sliced: a slice copies. Cast: half precision overflows when a thousand channels are summed.
@@ -123,8 +165,17 @@ class GradModel:
         return maps[0] if len(maps) == 1 else fused(maps)
 
 
-def normalized(pixels: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
-    """(1, h, w, 3) uint8 BGR to what the network was trained on, float32."""
+def normalized(pixels: tf.Tensor, preprocessing: Preprocessing, channel_count: int = 3) -> tf.Tensor:
+    """(1, h, w, 3) uint8 BGR to what the network was trained on: (1, h, w, channels) float32."""
+    values = normalized_colour(pixels, preprocessing)
+    if channel_count == 3:
+        return values
+    luma = _LUMA_RGB if preprocessing.colour_order == "rgb" else _LUMA_RGB[::-1]
+    return tf.reduce_sum(values * tf.constant(luma, tf.float32), axis=-1, keepdims=True)
+
+
+def normalized_colour(pixels: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
+    """(1, h, w, 3) uint8 BGR to float32 in the network's order and range."""
     # Reversed while a channel is still one byte.
     ordered = tf.reverse(pixels, axis=[-1]) if preprocessing.colour_order == "rgb" else pixels
     values = tf.cast(ordered, tf.float32)
@@ -133,6 +184,31 @@ def normalized(pixels: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
     # x / std - mean / std as one multiplication and one addition.
     std = tf.constant(preprocessing.std, tf.float32)
     return values * (1.0 / std) - tf.constant(preprocessing.mean, tf.float32) / std
+
+
+@contextmanager
+def inlined_functions() -> Iterator[None]:
+    """While it lasts, a ``tf.function`` in the model is a part of our graph: gradients do not reach into a call."""
+    before = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(before)
+
+
+@contextmanager
+def in_single_precision(model: keras.Model) -> Iterator[None]:
+    """While it lasts, layers of half precision compute in float32: LiteRT has no kernels for the former."""
+    layers = model._flatten_layers()
+    halved = [(layer, layer.dtype_policy) for layer in layers if layer.compute_dtype in _HALF_PRECISIONS]
+    for layer, _ in halved:
+        layer.dtype_policy = "float32"
+    try:
+        yield
+    finally:
+        for layer, policy in halved:
+            layer.dtype_policy = policy
 
 
 @contextmanager
@@ -159,7 +235,8 @@ def _recording(layer: keras.layers.Layer, calls: list[LayerCall]) -> Callable[..
         output = call(*args, **kwargs)
         # A layer that hands on its input, or a model around its last layer, made no map of its own.
         if tf.is_tensor(output) and not any(output is earlier.output for earlier in calls):
-            calls.append(LayerCall(layer.name, output))
+            is_learned = is_trained(layer) or (bool(calls) and calls[-1].is_learned)
+            calls.append(LayerCall(layer.name, output, is_learned))
         return output
 
     return recording_call
@@ -178,11 +255,17 @@ def targets_and_gradients(
     """
     spatial = [call for call in reversed(calls) if call.is_spatial]
     if not spatial:
-        raise ModelError("no layer of this model gives a map (height and width > 1): there is nothing to lay over")
+        raise ModelError(
+            "no layer of this model gives a map (height and width > 1): there is nothing to lay over the picture"
+        )
     # Several layers in one call, so that they share the way back.
     attempts = [[named_call(name, calls, spatial) for name in names]] if names else [[call] for call in spatial]
     for targets in attempts:
-        gradients = tf.gradients(scores, [target.output for target in targets], grad_ys=choice)
+        try:
+            gradients = tf.gradients(scores, [target.output for target in targets], grad_ys=choice)
+        except (ValueError, LookupError, TypeError) as error:  # of loops in recurrent layers, and of ops that have none
+            reason = str(error).splitlines()[0][:120]
+            raise ModelError(f"TensorFlow has no gradient from the output to {targets[0].name!r}: {reason}") from error
         if all(one is not None for one in gradients):
             return targets, gradients
     raise ModelError(f"the model's output does not depend on {attempts[0][0].name!r}: there is no gradient")
@@ -203,60 +286,38 @@ def named_call(name: str, calls: list[LayerCall], spatial: list[LayerCall]) -> L
     return named[0]
 
 
+def refuse_attention(scores: tf.Tensor, target: LayerCall) -> None:
+    """Refuses the patches of a transformer as a target layer.
+
+    Raises:
+        ModelError: Between the layer and the scores every place is compared with every other.
+    """
+    waiting, seen = [scores.op], {target.output.op}
+    while waiting:
+        op = waiting.pop()
+        if op in seen:
+            continue
+        seen.add(op)
+        if op.type == "Softmax":
+            shape = op.outputs[0].shape
+            if shape.rank >= 3 and shape[-1] == shape[-2] and shape[-1] != 1:
+                raise ModelError(
+                    "this is a transformer: behind its last map attention mixes all places, so that no map shows "
+                    "where the evidence lies; livecam explains convolutional networks"
+                )
+        waiting.extend(tensor.op for tensor in op.inputs)
+
+
 def is_linear_head(scores: tf.Tensor, activations: tf.Tensor) -> bool:
     """Whether nothing but pooling, one dense layer and changes of shape lie between the two."""
-    tensor, product_count = scores, 0
+    # Of one output with two sides, concatenated: one of them.
+    tensor = scores.op.inputs[0] if scores.op.type == "ConcatV2" else scores
+    product_count = 0
     while tensor is not activations:
-        if tensor.op.type not in _LINEAR_HEAD_OPS:
+        # Keras adds some biases with a plain addition.
+        is_bias = tensor.op.type == "AddV2" and tensor.op.inputs[1].shape.rank <= 1
+        if tensor.op.type not in _LINEAR_HEAD_OPS and not is_bias:
             return False
         product_count += tensor.op.type == "MatMul"
         tensor = tensor.op.inputs[0]
     return product_count == 1
-
-
-def single_output(outputs: Any) -> tf.Tensor:
-    """The model's output as one (1, n) tensor.
-
-    Raises:
-        ModelError: Several outputs, or one that is no vector of classes.
-    """
-    if not tf.is_tensor(outputs):
-        raise ModelError("the model has several outputs; livecam explains models with one vector of classes")
-    if outputs.shape.rank != 2 or outputs.shape[0] != 1 or not outputs.shape[1]:
-        raise ModelError(f"the model's output is {tuple(outputs.shape)}, not (1, classes): it is no image classifier")
-    return outputs
-
-
-def flat(outputs: tf.Tensor) -> tf.Tensor:
-    """(1, n) of any precision to (n,) float32."""
-    return tf.cast(tf.reshape(outputs, [-1]), tf.float32)
-
-
-def class_scores(outputs: tf.Tensor, score: str) -> tuple[Head, tf.Tensor]:
-    """The kind of head, and (1, classes) scores to differentiate.
-
-    The logits are the input of the final softmax or sigmoid: the gradient of a saturated probability is zero and would
-    leave the map blank.
-    """
-    op = outputs.op
-    while op.type in _PASSING_OPS:
-        op = op.inputs[0].op
-    if op.type not in {"Softmax", "Sigmoid"}:
-        return "logits" if outputs.shape[1] > 1 else "regression", outputs
-    scores = op.inputs[0] if score == "logit" else outputs
-    if scores.shape != outputs.shape:
-        scores = tf.reshape(scores, outputs.shape)
-    if op.type == "Softmax":
-        return "softmax", scores
-    if outputs.shape[1] > 1:
-        return "sigmoid", scores
-    # One sigmoid output is two classes: what speaks against "yes" speaks for "no".
-    return "binary", tf.concat([-scores if score == "logit" else 1 - scores, scores], axis=-1)
-
-
-def class_choice(scores: tf.Tensor, class_indices: tf.Tensor) -> tf.Tensor:
-    """(1, classes): 1 at the explained class, -1 at the contrasted one where there is one."""
-    explained, contrasted = class_indices[0], class_indices[1]
-    explained = tf.where(explained >= 0, explained, tf.argmax(tf.reshape(scores, [-1]), output_type=tf.int32))
-    # The one-hot vector of -1 is all zeros: no contrast.
-    return one_hot_difference(explained, contrasted, scores.shape[1], scores.dtype)

@@ -163,7 +163,7 @@ class _Windows:
         self._before_hw = tuple(count // 2 for count in needed)
         self._after_hw = tuple(count - count // 2 for count in needed)
         self._input_hw = input_hw
-        self.padded_hw = tuple(side + count for side, count in zip(input_hw, needed, strict=True))
+        self.padded_hw = (input_hw[0] + needed[0], input_hw[1] + needed[1])
 
     @classmethod
     def of(cls, op: tf.Operation, size_nhwc: tuple[int, ...]) -> _Windows | None:
@@ -208,9 +208,7 @@ def _stuffed(values: tf.Tensor, stride: int, window_hw: tuple[int, int], less_hw
     if stride > 1:
         # One axis after the other: LiteRT pads at most four dimensions.
         rows = tf.pad(tf.reshape(values, [height, 1, width, channels]), [[0, 0], [0, stride - 1], [0, 0], [0, 0]])
-        columns = tf.pad(
-            tf.reshape(rows, [height * stride * width, 1, channels]), [[0, 0], [0, stride - 1], [0, 0]]
-        )
+        columns = tf.pad(tf.reshape(rows, [height * stride * width, 1, channels]), [[0, 0], [0, stride - 1], [0, 0]])
         values = tf.reshape(columns, [1, height * stride, width * stride, channels])
     wanted_height, wanted_width = window_hw[0] - less_hw[0], window_hw[1] - less_hw[1]
     values = values[:, :wanted_height, :wanted_width]

@@ -3,56 +3,35 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import importlib.util
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from live_cam.cache import Cache, Entry, PassFacts, file_sha256, pass_key
-from live_cam.cam import CAM_METHODS
+from live_cam.cache import Cache, Entry, PassFacts, pass_key
+from live_cam.cam import CAM_METHODS, SCORE_CAM
 from live_cam.engines import Engine, Program
 from live_cam.engines.agreement import disagreement
 from live_cam.errors import ModelError, SettingError, unknown_name
 from live_cam.explainer import Explainer
 from live_cam.models.labels import imagenet_labels, read_labels
-from live_cam.models.specs import BUNDLED, DEFAULT_MODEL, MODEL_SPECS, find_spec
+from live_cam.models.reference import ModelReference, referenced
+from live_cam.models.specs import DEFAULT_MODEL
 from live_cam.native_output import silenced_native_stderr
-from live_cam.preprocess import PREPROCESSINGS, FrameFitter
+from live_cam.predictions import both_directions
+from live_cam.preprocess import FITS, PREPROCESSINGS, FrameFitter
 
 if TYPE_CHECKING:
     import keras
 
     from live_cam.gradmodel import GradModel
 
+METHODS = (*CAM_METHODS, SCORE_CAM)
 SCORES = ("logit", "probability")
 ENGINES = ("auto", "litert", "tensorflow")
-MODEL_FILE_SUFFIXES = (".keras", ".h5")
-
-
-@dataclass(frozen=True, eq=False)
-class ModelReference:
-    """A model that is known but not loaded.
-
-    Attributes:
-        name: As the user knows it.
-        identity: What tells this model's numbers from another's, for the cache key; None: not to be kept on disk.
-        load: Builds or reads it, for an input size or None for its own; loads TensorFlow.
-        preprocessing: The normalization it was trained with; None where that must be found out from the model.
-        input_size: Pixels a side; None where the model says so itself.
-        has_imagenet_labels: Whether its outputs are the 1000 ImageNet classes.
-    """
-
-    name: str
-    identity: dict[str, Any] | None
-    load: Callable[[int | None], keras.Model]
-    preprocessing: str | None = None
-    input_size: int | None = None
-    has_imagenet_labels: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,12 +43,18 @@ class PassRequest:
     layers: tuple[str, ...] = ()
     method: str = "grad-cam"
     score: str = "logit"
+    top_maps: int = 1
+    output_name: str | None = None
 
     def __post_init__(self) -> None:
-        if self.method not in CAM_METHODS:
-            raise unknown_name("method", self.method, CAM_METHODS)
+        if self.method not in METHODS:
+            raise unknown_name("method", self.method, METHODS)
+        if self.method == SCORE_CAM and (self.top_maps > 1 or len(self.layers) > 1):
+            raise SettingError("score-cam explains one class by one layer; leave out --top-maps, give one --layer")
         if self.score not in SCORES:
             raise unknown_name("score", self.score, SCORES)
+        if self.top_maps < 1:
+            raise SettingError(f"{self.top_maps} maps are out of range; give 1 or more")
         if self.preprocess != "auto" and self.preprocess not in PREPROCESSINGS:
             raise unknown_name("preprocessing", self.preprocess, ["auto", *PREPROCESSINGS])
         if self.input_size is not None and not 16 <= self.input_size <= 4096:
@@ -87,10 +72,13 @@ def load_explainer(
     layer: str | Sequence[str] | None = None,
     method: str = "grad-cam",
     score: str = "logit",
+    top_maps: int = 1,
     contrast: int | str | None = None,
     engine: str = "auto",
     threads: int | None = None,
     top_k: int = 3,
+    output_name: str | None = None,
+    unsafe: bool = False,
     check_image: np.ndarray | None = None,
     on_build: Callable[[str], None] | None = None,
 ) -> Explainer:
@@ -104,16 +92,20 @@ def load_explainer(
         weights: A file of weights for a model given by name.
         labels: The class names, or a text file with one a line; ImageNet's for models given by name.
         preprocess: "auto", or how the network wants its pixels: "raw", "unit", "tf", "torch", "caffe", "lite".
-        fit: How a frame becomes the network's square: "stretch" shows it all, "crop" its middle, "pad" all with borders.
+        fit: How a frame becomes the network's square: "stretch" shows it all, "crop" its middle, "pad" all with a
+            border.
         input_size: Pixels a side of what the network sees; None for the model's own.
         layer: The target layer, or several, to be fused: names, or one text with commas; None for the last one with a
             map of more than 1x1.
-        method: A name in ``live_cam.cam.CAM_METHODS``.
+        method: A name in ``live_cam.loading.METHODS``.
         score: "logit", or "probability" for the gradient of the probability.
+        top_maps: Explains so many classes in the same pass: the target and the best others.
         contrast: A class, by index or label, whose score is subtracted: why the target and not this one.
         engine: "auto", "litert" or "tensorflow".
         threads: For LiteRT; None for one a core.
         top_k: How many predictions an explanation holds.
+        output_name: Of a model with several outputs, the one to explain.
+        unsafe: Loads a model file with code of its own in it, in a Lambda layer, and so runs that code.
         check_image: (height, width, 3) uint8 BGR on which LiteRT must agree with TensorFlow before it is trusted;
             None for a picture made for that.
         on_build: Called with a line of text before anything that takes long.
@@ -124,13 +116,17 @@ def load_explainer(
     """
     if engine not in ENGINES:
         raise unknown_name("engine", engine, ENGINES)
+    if fit not in FITS:
+        raise unknown_name("fit", fit, FITS)
     if top_k < 1:
         raise SettingError(f"top-k {top_k} is out of range; give 1 or more")
-    reference = referenced(model, weights)
-    request = PassRequest(preprocess, input_size, layer_names(layer), method, score)
+    reference = referenced(model, weights, unsafe)
+    # Before what takes long.
+    given_names = read_labels(labels) if isinstance(labels, str | Path) else labels
+    request = PassRequest(preprocess, input_size, layer_names(layer), method, score, top_maps, output_name)
     loader = _Loader(reference, request, engine, threads, check_image, on_build or (lambda line: None))
     running_engine, facts = loader.engine_and_facts()
-    names = class_names(labels, reference, facts)
+    names = class_names(given_names, reference, facts)
     return Explainer(reference.name, running_engine, facts, names, method, fit, top_k, contrast)
 
 
@@ -140,84 +136,20 @@ def layer_names(layer: str | Sequence[str] | None) -> tuple[str, ...]:
     return tuple(name.strip() for name in names if name.strip())
 
 
-def referenced(model: str | Path | keras.Model, weights: str | Path | None = None) -> ModelReference:
-    """Finds out what the user means by ``model`` without loading it.
-
-    Raises:
-        ModelError: There is no such file.
-        SettingError: There is no such name.
-    """
-    keras = sys.modules.get("keras")  # It can only be a Keras model if Keras is loaded.
-    if keras is not None and isinstance(model, keras.Model):
-        return ModelReference(model.name, _object_identity(model), lambda input_size: model)
-    if Path(model).suffix.lower() in MODEL_FILE_SUFFIXES or Path(model).exists():
-        return _referenced_file(Path(model), weights)
-    spec = find_spec(str(model))
-    if weights is not None:
-        identity = {"name": spec.name, "weights": _readable_sha256(Path(weights), "weights")}
-    elif spec.weights == BUNDLED:
-        from live_cam.models.torch_weights import bundled_weights_version
-
-        identity = {"name": spec.name, "weights": bundled_weights_version()}
-    else:
-        identity = {"name": spec.name, "weights": "imagenet"}
-
-    def load(input_size: int | None) -> keras.Model:
-        from live_cam.models.build import load_model
-
-        return load_model(spec.name, weights, input_size)
-
-    return ModelReference(spec.name, identity, load, spec.preprocessing, spec.input_size, spec.labels == "imagenet")
-
-
-def _referenced_file(path: Path, weights: str | Path | None) -> ModelReference:
-    if weights is not None:
-        raise SettingError(f"{path} brings its own weights; leave out the weights, or give the model's name")
-    digest = _readable_sha256(path, "model")
-
-    def load(input_size: int | None) -> keras.Model:
-        from live_cam.models.build import load_model_file
-
-        return load_model_file(path)
-
-    return ModelReference(path.name, {"file": digest}, load)
-
-
-def _readable_sha256(path: Path, kind: str) -> str:
-    try:
-        return file_sha256(path)
-    except OSError as error:
-        raise ModelError(f"cannot read the {kind} file {path}: {error.strerror}; check the path") from error
-
-
-def _object_identity(model: keras.Model) -> dict[str, Any] | None:
-    """None where there is code in the model that no digest of its settings would cover."""
-    layers = model._flatten_layers()
-    if not all(type(layer).__module__.startswith("keras.") for layer in layers):
-        return None
-    digest = hashlib.sha256()
-    for weight in model.weights:
-        digest.update(np.ascontiguousarray(weight.numpy()))
-    return {"config": model.to_json(), "weights": digest.hexdigest()}
-
-
-def class_names(
-    labels: str | Path | Sequence[str] | None, reference: ModelReference, facts: PassFacts
-) -> tuple[str, ...]:
-    """The name of each class the network tells apart.
+def class_names(names: Sequence[str] | None, reference: ModelReference, facts: PassFacts) -> tuple[str, ...]:
+    """The name of each class the network tells apart; ``both_directions`` where its outputs are numbers.
 
     Raises:
         ModelError: There are more or fewer names than classes.
     """
     class_count = 2 if facts.head == "binary" else facts.output_count
-    if labels is None:
+    if names is None:
         known = imagenet_labels() if reference.has_imagenet_labels else ()
         # A named model with other weights may have another head; numbers are better than wrong names.
-        return known if len(known) == class_count else tuple(str(index) for index in range(class_count))
-    names = read_labels(labels) if isinstance(labels, str | Path) else tuple(labels)
+        names = known if len(known) == class_count else [str(index) for index in range(class_count)]
     if len(names) != class_count:
         raise ModelError(f"{len(names)} labels for {class_count} classes of {reference.name}; give one label a class")
-    return names
+    return both_directions(names) if facts.head == "regression" else tuple(names)
 
 
 @dataclass(frozen=True, eq=False)
@@ -252,9 +184,9 @@ class _Loader:
 
     def _built(self) -> tuple[Engine, PassFacts]:
         grad_model = self._grad_model()
-        program, reason = self._trusted_program(grad_model)
-        facts = self._facts(grad_model, "tensorflow" if program is None else "litert", reason)
-        program = self._kept("explain", facts, program)
+        converted_program, reason = self._trusted_program(grad_model)
+        facts = self._facts(grad_model, "tensorflow" if converted_program is None else "litert", reason)
+        program = self._kept("explain", facts, converted_program)
         if program is None:
             self._refuse_where_litert_was_asked_for(reason)
             return self._on_tensorflow(grad_model, reason)
@@ -273,8 +205,7 @@ class _Loader:
             program = converted(grad_model.explain)
         except ConversionError as error:
             return None, f"LiteRT cannot run this pass: {error}"
-        image = made_picture() if self.check_image is None else self.check_image
-        pixels, _ = FrameFitter(grad_model.settings.input_size_wh, "stretch").fit(image)
+        pixels = self._check_pixels(grad_model.settings.input_size_wh)
         candidate = LiteRTEngine(program, self._forward_program, self.threads)
         difference = disagreement(TensorFlowEngine(grad_model), candidate, pixels, grad_model.head)
         return (program, "CPU") if difference is None else (None, f"LiteRT disagrees with TensorFlow: {difference}")
@@ -290,23 +221,61 @@ class _Loader:
             from live_cam.engines.convert import converted
 
             program = converted(grad_model.forward)
-        return self._kept("forward", self._facts(grad_model, "litert", "CPU"), program)
+        return self._kept("forward", self._facts(grad_model, "litert", "CPU"), program) or program
 
     def _grad_model(self) -> GradModel:
         self.on_build(f"loading TensorFlow and {self.reference.name}")
         import live_cam.models.quiet_tensorflow  # noqa: F401
         from live_cam.gradmodel import GradModel, PassSettings
-        from live_cam.models.inspect import found_input_size_wh, found_preprocessing
+        from live_cam.models.inspect import ensure_built, found_input, found_linear_outputs
 
-        request, reference = self.request, self.reference
-        model = reference.load(request.input_size)
-        name = request.preprocess
-        if name == "auto":
-            name = reference.preprocessing or found_preprocessing(model)
-        size_wh = found_input_size_wh(model, request.input_size or reference.input_size)
-        return GradModel(
-            model, PassSettings(size_wh, PREPROCESSINGS[name], request.layers, request.method, request.score)
+        request = self.request
+        model = self.reference.load(request.input_size)
+        shape = found_input(model, request.input_size or self.reference.input_size)
+        ensure_built(model, shape)
+        grad_model = GradModel(
+            model,
+            PassSettings(
+                input_size_wh=shape.size_wh,
+                preprocessing=PREPROCESSINGS[self._preprocessing(model)],
+                layers=request.layers,
+                method=request.method,
+                score=request.score,
+                top_maps=request.top_maps,
+                channel_count=shape.channel_count,
+                output_name=request.output_name,
+                linear_outputs=found_linear_outputs(model),
+            ),
         )
+        if self.reference.preprocessing is None:
+            self._say_doubts(grad_model)
+        return grad_model
+
+    def _preprocessing(self, model: keras.Model) -> str:
+        if self.request.preprocess != "auto":
+            return self.request.preprocess
+        if self.reference.preprocessing is not None:
+            return self.reference.preprocessing
+        from live_cam.models.inspect import found_preprocessing
+
+        found = found_preprocessing(model)
+        self.on_build(f"preprocessing {found.name}: {found.reason}")
+        return found.name
+
+    def _say_doubts(self, grad_model: GradModel) -> None:
+        from live_cam.doubts import preprocessing_doubt
+
+        doubt = preprocessing_doubt(grad_model, self._check_pixels(grad_model.settings.input_size_wh))
+        if doubt is not None:
+            others = ", ".join(name for name in PREPROCESSINGS if name != grad_model.settings.preprocessing.name)
+            self.on_build(
+                f"warning: with preprocessing {grad_model.settings.preprocessing.name} {doubt}; "
+                f"try --preprocess with one of {others}"
+            )
+
+    def _check_pixels(self, size_wh: tuple[int, int]) -> np.ndarray:
+        image = made_picture() if self.check_image is None else self.check_image
+        return FrameFitter(size_wh, "stretch").fit(image)[0]
 
     def _facts(self, grad_model: GradModel, engine: str, reason: str) -> PassFacts:
         return PassFacts(
@@ -339,7 +308,7 @@ class _Loader:
         request = dataclasses.asdict(self.request)
         if kind == "forward":
             # The bare network is the same whatever is explained.
-            request = {name: request[name] for name in ("preprocess", "input_size")}
+            request = {name: request[name] for name in ("preprocess", "input_size", "output_name")}
         return pass_key({"kind": kind, "model": self.reference.identity, "engine": self.engine, **request})
 
     def _cached(self, kind: str) -> Entry | None:

@@ -22,6 +22,16 @@ def class_values(outputs: np.ndarray, head: Head) -> np.ndarray:
     return np.array([1 - outputs[0], outputs[0]], np.float32) if head == "binary" else outputs
 
 
+def top_class_index(outputs: np.ndarray, head: Head) -> int:
+    """The class that is explained where none is named; of numbers the first: they are no rivals."""
+    return 0 if head == "regression" else int(class_values(outputs, head).argmax())
+
+
+def both_directions(names: Sequence[str]) -> tuple[str, ...]:
+    """The labels of numbers: index i explains what raises number i, index n + i what lowers it."""
+    return (*names, *(f"-{name}" for name in names))
+
+
 def class_probabilities(outputs: np.ndarray, head: Head) -> np.ndarray | None:
     """Probabilities of all classes.
 
@@ -41,9 +51,11 @@ def class_probabilities(outputs: np.ndarray, head: Head) -> np.ndarray | None:
 
 
 def best_first(outputs: np.ndarray, head: Head, labels: Sequence[str], top_k: int) -> tuple[Prediction, ...]:
-    """The ``top_k`` classes with the highest values."""
+    """The ``top_k`` classes with the highest values; of numbers the first ``top_k``, in their order."""
     values = class_values(outputs, head)
     count = min(top_k, len(values))
+    if head == "regression":
+        return predictions_of(range(count), outputs, head, labels)
     # Partition first: sorting a thousand classes for three of them is ten times the work.
     highest = np.argpartition(values, -count)[-count:]
     indices = highest[np.argsort(-values[highest], kind="stable")]
@@ -61,7 +73,8 @@ def predictions_of(
             class_index=index,
             label=labels[index],
             probability=None if probabilities is None else float(probabilities[index]),
-            value=float(values[index]),
+            # Up or down, it is the same number.
+            value=float(values[index % len(values)]),
         )
         for index in class_indices
     )
@@ -71,8 +84,9 @@ def class_index_of(target: int | str, labels: Sequence[str]) -> int:
     """The class a user means: an index before a label before a part of one; case and blanks are not minded.
 
     Args:
-        target: A class index, its digits as text, a label, or a part of a single one.
-        labels: The names of all classes.
+        target: A class index, its digits as text, a label, or a part of a single one. Of a number: its index or label,
+            with "-" before it for what lowers the number.
+        labels: The names of all classes, or ``both_directions`` of numbers.
 
     Raises:
         SettingError: There is no such class, or several; the message names the nearest, or all of these.
@@ -82,6 +96,9 @@ def class_index_of(target: int | str, labels: Sequence[str]) -> int:
         if not 0 <= index < len(labels):
             raise SettingError(f"no class {index}: the model has {len(labels)} classes, 0 to {len(labels) - 1}")
         return index
+    names = labels[: len(labels) // 2]
+    if target.strip()[:1] in ("+", "-") and tuple(labels) == both_directions(names):
+        return class_index_of(target.strip()[1:], names) + (len(names) if target.strip()[0] == "-" else 0)
     folded = [_folded(label) for label in labels]
     if _folded(target) in folded:
         return folded.index(_folded(target))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -192,11 +192,12 @@ def run_session(
         except SourceError as error:
             raise _naming_what_is_kept(error, sinks) from error
     outcome = _outcome(pipeline, sinks, total, ending.is_complete, ending.was_interrupted)
-    if settings.output.report is not None:
-        from live_cam.sinks.report import write_report
+    if settings.output.report is None:
+        return outcome
+    from live_cam.sinks.report import write_report
 
-        write_report(settings.output.report, _report(source, pipeline), settings.output.overwrite)
-    return outcome
+    write_report(settings.output.report, _report(source, pipeline), settings.output.overwrite)
+    return replace(outcome, made=(*outcome.made, settings.output.report))
 
 
 def _check_outputs(settings: SessionSettings) -> None:

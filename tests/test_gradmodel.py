@@ -197,7 +197,9 @@ def test_a_layer_by_name():
 
 
 def test_several_layers_are_scaled_enlarged_and_the_largest_value_counts():
-    maps = [explained(GradModel(small_network(), settings(layers=(name,))), picture(), 2)[1] for name in ("first", "second")]
+    maps = [
+        explained(GradModel(small_network(), settings(layers=(name,))), picture(), 2)[1] for name in ("first", "second")
+    ]
     scaled = [np.tanh(2 * one / one.max()) for one in maps]
     enlarged = [cv2.resize(one, (15, 15), interpolation=cv2.INTER_LINEAR) for one in scaled]
     grad_model = GradModel(small_network(), settings(layers=("first", "second")))
@@ -208,15 +210,20 @@ def test_cam_is_the_dense_layers_weights_times_the_activations():
     model = small_network()
     heatmap = explained(GradModel(model, settings(method="cam")), picture(), 3)[1]
     kernel = model.get_layer("classes").kernel.numpy()
-    np.testing.assert_allclose(
-        heatmap, pooled_dense_oracle(model, picture(), kernel[:, 3]) * heatmap.size, atol=1e-5
-    )
+    np.testing.assert_allclose(heatmap, pooled_dense_oracle(model, picture(), kernel[:, 3]) * heatmap.size, atol=1e-5)
 
 
 def test_cam_is_refused_where_the_head_is_not_linear():
     model = small_network([layers.Dense(8, activation="relu"), layers.Dense(5, activation="softmax")])
     with pytest.raises(SettingError, match="cam needs a head of average pooling and one dense layer"):
         GradModel(model, settings(method="cam"))
+
+
+def test_maps_of_the_best_classes_are_those_one_gets_one_by_one():
+    outputs, maps = explained(GradModel(small_network(), settings(top_maps=3)), picture(), 4)
+    single = GradModel(small_network(), settings())
+    for one, class_index in zip(maps, [4, *np.argsort(-outputs)[:3]], strict=True):
+        np.testing.assert_allclose(one, explained(single, picture(), class_index)[1], atol=1e-6)
 
 
 def test_unknown_layer_names_the_nearest():

@@ -62,9 +62,7 @@ def test_same_request_meets_its_entry(model_path):
     second = load_explainer(model_path, on_build=lines.append)
     assert (entry_count(), lines) == (1, [])
     assert second.facts == first.facts
-    np.testing.assert_array_equal(
-        first.explain(made_picture()).heatmap, second.explain(made_picture()).heatmap
-    )
+    np.testing.assert_array_equal(first.explain(made_picture()).heatmap, second.explain(made_picture()).heatmap)
 
 
 @pytest.mark.parametrize(
@@ -160,10 +158,12 @@ NETWORKS = {
     "VGG-like, through the pool": (vgg_like, "convolution"),
     "MobileNetV2": (lambda: APPLICATIONS.MobileNetV2(weights=None, input_shape=(96, 96, 3), alpha=0.35), None),
     "MobileNetV2 Conv_1": (
-        lambda: APPLICATIONS.MobileNetV2(weights=None, input_shape=(96, 96, 3), alpha=0.35), "Conv_1",
+        lambda: APPLICATIONS.MobileNetV2(weights=None, input_shape=(96, 96, 3), alpha=0.35),
+        "Conv_1",
     ),
     "MobileNetV2 block_6": (
-        lambda: APPLICATIONS.MobileNetV2(weights=None, input_shape=(96, 96, 3), alpha=0.35), "block_6_expand_relu",
+        lambda: APPLICATIONS.MobileNetV2(weights=None, input_shape=(96, 96, 3), alpha=0.35),
+        "block_6_expand_relu",
     ),
     "MobileNetV3Small": (lambda: APPLICATIONS.MobileNetV3Small(weights=None, input_shape=(96, 96, 3)), None),
     "MobileNet": (lambda: APPLICATIONS.MobileNet(weights=None, input_shape=(96, 96, 3), alpha=0.25), None),
@@ -272,3 +272,40 @@ def test_a_missing_model_file_is_one_line(tmp_path):
 def test_labels_of_the_wrong_length_are_refused(model_path, labels):
     with pytest.raises(ModelError, match=f"{len(labels)} labels for 4 classes"):
         load_explainer(model_path, labels=labels)
+
+
+@pytest.mark.parametrize("target", [None, 0, 1, 2, 3])
+def test_several_classes_in_one_pass_on_litert(target):
+    model = small_network()
+    explanation = load_explainer(model, top_maps=3).explain(made_picture(), target)
+    single = load_explainer(model, top_k=4)
+    assert len(explanation.other_maps) == 2
+    best = [one.class_index for one in single.explain(made_picture()).predictions]
+    others = [prediction.class_index for prediction, _ in explanation.other_maps]
+    assert others == [index for index in best if index != explanation.explained.class_index][:2]
+    for prediction, heatmap in [(explanation.explained, explanation.heatmap), *explanation.other_maps]:
+        expected = single.explain(made_picture(), prediction.class_index).heatmap
+        np.testing.assert_allclose(heatmap, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["grad-cam++", "hirescam", "xgrad-cam", "layercam", "eigen-cam", "cam"])
+def test_each_method_says_the_same_on_both_engines(method):
+    keras.utils.set_random_seed(3)
+    model = small_network()
+    explanation, expected = (
+        load_explainer(model, method=method, engine=engine).explain(made_picture(), 1)
+        for engine in ("litert", "tensorflow")
+    )
+    peak = expected.heatmap.max()
+    assert peak > 0
+    np.testing.assert_allclose(explanation.heatmap / peak, expected.heatmap / peak, atol=1e-4)
+
+
+def test_layers_fused_on_both_engines():
+    model = small_network()
+    explanation, expected = (
+        load_explainer(model, method="layercam", layer="first, second", engine=engine).explain(made_picture(), 1)
+        for engine in ("litert", "tensorflow")
+    )
+    assert explanation.heatmap.shape == (15, 15)
+    np.testing.assert_allclose(explanation.heatmap, expected.heatmap, atol=1e-4)

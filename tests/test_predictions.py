@@ -57,7 +57,9 @@ def test_a_whole_label_comes_before_a_part_of_another():
 
 
 def test_a_part_of_several_labels_lists_them():
-    with pytest.raises(SettingError, match="'t' is a part of 3 labels: 0 tabby, 1 Egyptian cat, 2 tiger; give an index"):
+    with pytest.raises(
+        SettingError, match="'t' is a part of 3 labels: 0 tabby, 1 Egyptian cat, 2 tiger; give an index"
+    ):
         class_index_of("t", LABELS)
 
 

@@ -55,7 +55,10 @@ def test_commands_that_make_a_file_make_it(folder, command):
 
 def test_options_and_subcommands_exist():
     shown = subprocess.run(
-        [sys.executable, "-m", "live_cam", "--help"], capture_output=True, text=True, env=os.environ | {"COLUMNS": "200"}
+        [sys.executable, "-m", "live_cam", "--help"],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"COLUMNS": "200"},
     ).stdout
     named = set(re.findall(r"--[a-z][a-z-]+", README)) | set(re.findall(r"livecam ([a-z]+)`", README))
     assert len(named) > 6

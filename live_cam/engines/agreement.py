@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from live_cam.engines import Engine
-from live_cam.predictions import Head, class_probabilities, class_values
+from live_cam.predictions import Head, class_probabilities, top_class_index
 
 # How far the candidate may be: probabilities absolutely, the heatmap as a part of its peak.
 PROBABILITY_TOLERANCE = 1e-4
@@ -25,13 +25,13 @@ def disagreement(trusted: Engine, candidate: Engine, pixels: np.ndarray, head: H
         None if they agree, else what differs, in a few words.
     """
     outputs, _ = trusted.explain(pixels, (-1, -1))
-    top_class = int(class_values(outputs, head).argmax())
+    top_class = top_class_index(outputs, head)
     # Named, so that both explain the same class.
     _, heatmap = trusted.explain(pixels, (top_class, -1))
     own_outputs, own_heatmap = candidate.explain(pixels, (top_class, -1))
     if not (np.isfinite(own_outputs).all() and np.isfinite(own_heatmap).all()):
         return "its values are not finite"
-    if int(class_values(own_outputs, head).argmax()) != top_class:
+    if top_class_index(own_outputs, head) != top_class:
         return "another top class"
     probabilities, own_probabilities = class_probabilities(outputs, head), class_probabilities(own_outputs, head)
     if probabilities is None or own_probabilities is None:

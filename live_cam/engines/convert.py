@@ -16,11 +16,11 @@ def converted(function: tf.types.experimental.PolymorphicFunction) -> bytes:
     Raises:
         ConversionError: An op of it has no LiteRT kernel.
     """
-    # Frozen by hand: a converter that is given the model as well keeps a second copy of the weights.
-    frozen = convert_variables_to_constants_v2(function.get_concrete_function())
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
+    concrete = function.get_concrete_function()
     try:
-        return converter.convert()
+        # Frozen by hand: a converter that is given the model as well keeps a second copy of the weights.
+        frozen = convert_variables_to_constants_v2(concrete)
+        return tf.lite.TFLiteConverter.from_concrete_functions([frozen]).convert()
     # The converter raises its own private class, plain Exception and RuntimeError, each with pages of MLIR.
     except Exception as error:  # noqa: BLE001
         raise ConversionError(_first_reason(str(error))) from error

@@ -15,7 +15,7 @@ class TensorFlowEngine:
 
     def __init__(self, grad_model: GradModel) -> None:
         self._explain = grad_model.explain.get_concrete_function()
-        self._forward = grad_model.forward.get_concrete_function()
+        self._forward = grad_model.forward
 
     def explain(self, pixels: np.ndarray, class_indices: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         """See ``Engine.explain``."""

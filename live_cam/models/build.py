@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import re
 import socket
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import live_cam.models.quiet_tensorflow  # noqa: F401
 
@@ -19,6 +21,7 @@ import keras
 import numpy as np
 
 from live_cam.errors import ModelError, SettingError
+from live_cam.models.model_file import read_model_config, refuse_foreign_code
 from live_cam.models.specs import BUNDLED, DEFAULT_MODEL, ModelSpec, find_spec
 
 # A network that swallows packets instead of refusing them would keep a download waiting for minutes.
@@ -61,28 +64,57 @@ def load_model(name: str, weights_path: str | Path | None = None, input_size: in
     return model
 
 
-def load_model_file(path: str | Path) -> keras.Model:
+def load_model_file(path: str | Path, unsafe: bool = False) -> keras.Model:
     """Reads a whole model, architecture and weights, that Keras saved.
 
-    Keras' safe mode stays on: a file with code of its own in it is refused, not run.
-
     Args:
-        path: A ``.keras`` or ``.h5`` file.
+        path: A ``.keras``, ``.h5`` or ``.hdf5`` file.
+        unsafe: Whether code of its own in the file, in a Lambda layer, is run; refused otherwise.
 
     Raises:
         ModelError: The file cannot be read, is damaged, or needs code that is not in it.
     """
     path = Path(path)
     _check_readable(path, "model")
+    # Before Keras: older ones run what they find in a .h5 file, safe mode or not.
+    config = read_model_config(path)
+    refuse_foreign_code(config, path, unsafe, lambda name: keras.saving.get_registered_object(name) is not None)
     try:
         with _keras_silenced():
-            model = keras.models.load_model(path, compile=False, safe_mode=True)
+            model = keras.models.load_model(
+                path, {"DepthwiseConv2D": _DepthwiseConvolution}, compile=False, safe_mode=not unsafe
+            )
     except Exception as error:  # Keras, h5py and zipfile raise what they like on a damaged file
-        raise ModelError(
-            f"cannot load the model {path}: {_first_line(error)}; save it anew with model.save()"
-        ) from error
+        raise _not_loaded(path, error) from error
     _check_finite(model, str(path))
+    _remember_loss(model, config.get("compile_config"))
     return model
+
+
+def _not_loaded(path: Path, error: Exception) -> ModelError:
+    unknown = re.match(r"Unknown (?:layer|object): ('[^']*')", str(error))
+    if unknown is not None:
+        return ModelError(
+            f"{path} needs {unknown[1]}, which is no layer of Keras: .h5 files do not hold operations between layers, "
+            "nor classes that were not registered; save the model as .keras"
+        )
+    return ModelError(f"cannot load the model {path}: {_first_line(error)}; save it anew with model.save()")
+
+
+def _remember_loss(model: keras.Model, compile_config: Any) -> None:
+    """The loss a model was trained with tells what its outputs mean; anything else about training is not loaded."""
+    loss = compile_config.get("loss") if isinstance(compile_config, dict) else None
+    with contextlib.suppress(Exception), _keras_silenced():  # a loss of the user's own, not known here
+        if loss is not None:
+            model.compile(loss=keras.losses.deserialize(loss) if isinstance(loss, dict) else loss)
+
+
+class _DepthwiseConvolution(keras.layers.DepthwiseConv2D):
+    """Reads what Keras 2 wrote, as in Teachable Machine's exports: with ``groups``, always 1, unknown to Keras 3."""
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> keras.layers.DepthwiseConv2D:
+        return keras.layers.DepthwiseConv2D(**{name: value for name, value in config.items() if name != "groups"})
 
 
 def _builder(spec: ModelSpec) -> Callable[..., keras.Model]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from live_cam.frame import Explanation, Prediction
+from live_cam.render.colormaps import CLASS_COLOURS_BGR
 from live_cam.render.text import BOLD, DIM_BGR, TextLine, draw_plate
 
 _BOTTOM_LEFT_XY = (0.0, 1.0)
@@ -23,6 +24,8 @@ def draw_caption(image: np.ndarray, explanation: Explanation) -> None:
 
 def caption_lines(explanation: Explanation) -> list[TextLine]:
     """The caption's lines: the explained class; then, smaller, the top class if it is another; then what is missing."""
+    if explanation.other_maps:
+        return _lines_by_class(explanation)
     explained, top = explanation.explained, explanation.predictions[:1]
     is_top = not top or top[0].class_index == explained.class_index
     lines = [TextLine(explained.label, score_text(explained), BOLD)]
@@ -31,6 +34,15 @@ def caption_lines(explanation: Explanation) -> list[TextLine]:
     if not _has_evidence(explanation.heatmap):
         lines.append(_note("no positive evidence"))
     return lines
+
+
+def _lines_by_class(explanation: Explanation) -> list[TextLine]:
+    """The explained classes, each in the colour of its map."""
+    classes = [explanation.explained, *(prediction for prediction, _ in explanation.other_maps)]
+    return [
+        TextLine(one.label, score_text(one), BOLD, colour)
+        for one, colour in zip(classes, CLASS_COLOURS_BGR.values(), strict=False)
+    ]
 
 
 def score_text(prediction: Prediction) -> str:

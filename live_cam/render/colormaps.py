@@ -24,6 +24,15 @@ COLORMAPS = {
     "deepgreen": cv2.COLORMAP_DEEPGREEN,
 }
 
+# One colour a class where several are explained at once: far apart, also for most who see few colours (Okabe and Ito).
+CLASS_COLOURS_BGR = {
+    "orange": (0, 130, 240),
+    "blue": (230, 150, 40),
+    "green": (115, 190, 40),
+    "purple": (200, 110, 210),
+    "yellow": (66, 228, 240),
+}
+
 DEFAULT_COLORMAP = "turbo"
 
 # The last part of the rainbow maps turns dark: half transparent, the hottest spot would look like a bruise.
@@ -35,7 +44,7 @@ def colormap_lut(name: str) -> np.ndarray:
     """The table of a colormap's colours; read-only, shared by all who ask.
 
     Args:
-        name: One of ``COLORMAPS``.
+        name: One of ``COLORMAPS``, or of ``CLASS_COLOURS_BGR`` for a table of one colour.
 
     Returns:
         (256, 3) uint8, BGR, coldest first.
@@ -43,9 +52,12 @@ def colormap_lut(name: str) -> np.ndarray:
     Raises:
         SettingError: There is no colormap of that name; the message has the nearest ones.
     """
-    if name not in COLORMAPS:
+    if name not in COLORMAPS and name not in CLASS_COLOURS_BGR:
         raise unknown_name("colormap", name, COLORMAPS)
-    lut = cv2.applyColorMap(np.arange(256, dtype=np.uint8), COLORMAPS[name]).reshape(256, 3)
+    if name in COLORMAPS:
+        lut = cv2.applyColorMap(np.arange(256, dtype=np.uint8), COLORMAPS[name]).reshape(256, 3)
+    else:
+        lut = np.tile(np.array(CLASS_COLOURS_BGR[name], np.uint8), (256, 1))
     lut.flags.writeable = False
     return lut
 

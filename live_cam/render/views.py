@@ -10,7 +10,7 @@ import numpy as np
 from live_cam.errors import unknown_name
 from live_cam.frame import Explanation, Frame
 from live_cam.render.caption import draw_caption
-from live_cam.render.colormaps import DEFAULT_COLORMAP
+from live_cam.render.colormaps import CLASS_COLOURS_BGR, DEFAULT_COLORMAP
 from live_cam.render.overlay import DEFAULT_OPACITY, HeatPainter
 
 # What encoders, browsers and screens still take.
@@ -53,6 +53,11 @@ class Renderer:
         if settings.view == "heatmap":
             self._painter = HeatPainter(1.0, settings.colormap, "constant")
 
+        self._class_painters = [
+            HeatPainter(1.0 if settings.view == "heatmap" else settings.opacity, colour, "heat")
+            for colour in CLASS_COLOURS_BGR
+        ]
+
     def draw(self, frame: Frame, explanation: Explanation, scale: float | None = None) -> Frame:
         """Draws one explanation.
 
@@ -64,7 +69,10 @@ class Renderer:
         Returns:
             The picture, of ``drawn_size_wh``, with the frame's index and time.
         """
-        image = VIEWS[self._settings.view](self._painter, frame.image, explanation, scale)
+        if explanation.other_maps and self._settings.view != "original":
+            image = self._painted_by_class(frame.image, explanation, scale)
+        else:
+            image = VIEWS[self._settings.view](self._painter, frame.image, explanation, scale)
         if self._settings.mirror:
             image = cv2.flip(image, 1)
         captioned = image
@@ -75,6 +83,16 @@ class Renderer:
         if self._settings.caption:
             draw_caption(captioned, explanation)
         return Frame(image, frame.index, frame.time_seconds)
+
+    def _painted_by_class(self, image: np.ndarray, explanation: Explanation, scale: float | None) -> np.ndarray:
+        """Each class in its own colour, by one scale, so that what speaks less for its class is paler."""
+        heatmaps = [explanation.heatmap, *(heatmap for _, heatmap in explanation.other_maps)]
+        scale = max(float(heatmap.max()) for heatmap in heatmaps) if scale is None else scale
+        painted = np.zeros_like(image) if self._settings.view == "heatmap" else image.copy()
+        # The explained class last: it lies on top.
+        for painter, heatmap in reversed(list(zip(self._class_painters, heatmaps, strict=False))):
+            painter.paint(painted, heatmap, explanation.region_xywh, scale, out=painted)
+        return painted
 
     def drawn_size_wh(self, size_wh: tuple[int, int]) -> tuple[int, int]:
         """Size of the drawn picture for frames of that size: the same, but for "split"."""

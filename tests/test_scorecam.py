@@ -1,0 +1,73 @@
+"""Score-CAM, by hand and against an independent loop over the Keras model."""
+
+from __future__ import annotations
+
+import cv2
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from live_cam.errors import SettingError
+from live_cam.loading import load_explainer, made_picture
+from live_cam.scorecam import score_cam
+
+LEFT_AND_RIGHT = np.array([[[1, 0, 5], [0, 3, 5]]], np.float32)  # 1x2, three channels; the third is flat
+
+
+def test_a_map_computed_by_hand():
+    pixels = np.full((1, 1, 2, 3), 200, np.uint8)
+    seen = []
+
+    def left_pixel_is_what_counts(masked):
+        seen.append(masked[0, 0, :, 0].tolist())
+        return 0.75 if masked[0, 0, 0, 0] == 200 else 0.25
+
+    heatmap = score_cam(LEFT_AND_RIGHT, pixels, (10, 10, 10), left_pixel_is_what_counts)
+    assert seen == [[200, 10], [10, 200]]  # seen through the left channel, through the right, and not the flat one
+    np.testing.assert_allclose(heatmap, [[0.75 * 1, 0.25 * 3]])
+
+
+def test_a_class_that_no_mask_shows_has_no_evidence():
+    heatmap = score_cam(LEFT_AND_RIGHT, np.full((1, 1, 2, 3), 200, np.uint8), (0, 0, 0), lambda masked: 0.0)
+    np.testing.assert_array_equal(heatmap, [[0, 0]])
+
+
+def small_network(head):
+    keras.utils.set_random_seed(5)
+    return keras.Sequential(
+        [
+            keras.Input((32, 32, 3)),
+            layers.Conv2D(6, 5, strides=4, activation="relu", name="maps"),
+            layers.GlobalAveragePooling2D(),
+            head,
+        ]
+    )
+
+
+def test_an_independent_loop_over_the_keras_model():
+    model = small_network(layers.Dense(4, activation="softmax"))
+    image = np.random.default_rng(1).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    heatmap = load_explainer(model, method="score-cam", preprocess="tf").explain(image, 2).heatmap
+
+    normalized = image[np.newaxis, ..., ::-1] / 127.5 - 1
+    maps = model.get_layer("maps")(normalized.astype(np.float32)).numpy()[0]
+    weights = []
+    for channel in range(6):
+        one = maps[..., channel]
+        mask = cv2.resize((one - one.min()) / (one.max() - one.min()), (32, 32), interpolation=cv2.INTER_LINEAR)
+        weights.append(model((normalized * mask[..., np.newaxis]).astype(np.float32)).numpy()[0, 2])
+    expected = np.maximum((maps * (np.array(weights) / np.sum(weights))).sum(-1), 0)
+    # Ours masks whole grey levels.
+    np.testing.assert_allclose(heatmap / heatmap.max(), expected / expected.max(), atol=1e-3)
+
+
+def test_a_number_has_no_probability_to_weigh_by():
+    explainer = load_explainer(small_network(layers.Dense(1)), method="score-cam")
+    with pytest.raises(SettingError, match="score-cam weighs by probability"):
+        explainer.explain(made_picture())
+
+
+def test_several_classes_are_refused():
+    with pytest.raises(SettingError, match="score-cam explains one class by one layer"):
+        load_explainer(method="score-cam", top_maps=2)

@@ -117,6 +117,7 @@ class GradModel:
         self.forward = tf.function(self._forward, input_signature=[pixels], autograph=False)
         self.explain = tf.function(self._explain, input_signature=[pixels, class_indices], autograph=False)
         self.output_count = int(self.explain.get_concrete_function().structured_outputs[0].shape[0])
+        avoid_grouped_fusion(self.explain.get_concrete_function().graph)
 
     def _forward(self, pixels: tf.Tensor) -> tf.Tensor:
         return flat(self.outputs(pixels))
@@ -163,6 +164,17 @@ class GradModel:
             for target, slopes in zip(targets, gradients, strict=True)
         ]
         return maps[0] if len(maps) == 1 else fused(maps)
+
+
+def avoid_grouped_fusion(graph: tf.Graph) -> None:
+    """Keeps TensorFlow from fusing grouped convolutions with what follows them: its fused kernel refuses them on a CPU.
+
+    Its own check for that is blind in graphs such as ours (seen with ConvNeXt, TensorFlow 2.21). The setting holds for
+    the whole process, and costs speed only.
+    """
+    convolutions = [op for op in graph.get_operations() if op.type == "Conv2D"]
+    if any(op.inputs[0].shape[-1] != op.inputs[1].shape[2] for op in convolutions):
+        tf.config.optimizer.set_experimental_options({"remapping": False})
 
 
 def normalized(pixels: tf.Tensor, preprocessing: Preprocessing, channel_count: int = 3) -> tf.Tensor:

@@ -200,7 +200,7 @@ class _Loader:
 
         if self.engine == "auto" and sees_gpu():
             return None, "TensorFlow sees a GPU"
-        self.on_build(f"converting {self.reference.name} for LiteRT, once")
+        self.on_build(f"converting {self.reference.name} for LiteRT, once ...")
         try:
             program = converted(grad_model.explain)
         except ConversionError as error:
@@ -217,14 +217,14 @@ class _Loader:
             return entry.program
         with silenced_native_stderr():
             grad_model = self._grad_model()
-            self.on_build(f"converting the bare {self.reference.name} for LiteRT, once")
+            self.on_build(f"converting the bare {self.reference.name} for LiteRT, once ...")
             from live_cam.engines.convert import converted
 
             program = converted(grad_model.forward)
         return self._kept("forward", self._facts(grad_model, "litert", "CPU"), program) or program
 
     def _grad_model(self) -> GradModel:
-        self.on_build(f"loading TensorFlow and {self.reference.name}")
+        self.on_build(f"loading TensorFlow and {self.reference.name} ...")
         import live_cam.models.quiet_tensorflow  # noqa: F401
         from live_cam.gradmodel import GradModel, PassSettings
         from live_cam.models.inspect import ensure_built, found_input, found_linear_outputs

@@ -62,7 +62,7 @@ def bench(
     }
     settings = BenchSettings(webcam, video, size_wh, frames, asked)
     with StepBar(quiet) as bar:
-        result = run_bench(settings, lambda line: bar.line(f"{line} ..."), bar.move)
+        result = run_bench(settings, bar.line, bar.move)
     print(table(result))
     if json is not None:
         write_report(json, result.report, overwrite)

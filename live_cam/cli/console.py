@@ -72,7 +72,7 @@ class Console:
         """Says what is being built; ``built`` says how long it took."""
         if self._building_since_seconds is None:
             self._building_since_seconds = time.monotonic()
-        self.line(f"{text} ...")
+        self.line(text)
 
     def frames(self, pipeline: Pipeline, total: int | None) -> None:
         """Moves the bar on."""

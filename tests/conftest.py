@@ -33,6 +33,14 @@ def environment_with(changes: dict[str, str | None] | None = None) -> dict[str, 
     return {name: value for name, value in merged.items() if value is not None}
 
 
+def line_count(path: Path) -> int:
+    """Lines of a file; 0 also where the file comes and goes: whether it can be made is tried before the run."""
+    try:
+        return path.read_text().count("\n")
+    except FileNotFoundError:
+        return 0
+
+
 @pytest.fixture(scope="session")
 def run_livecam() -> RunLivecam:
     """Runs livecam to its end without a screen: ``run_livecam(*arguments, env={}, timeout=120, cwd=None)``."""

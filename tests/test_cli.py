@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import RunLivecam, environment_with, livecam_command
+from conftest import RunLivecam, environment_with, line_count, livecam_command
 from media_clips import probe, write_clip, write_heavy_clip
 
 
@@ -393,7 +393,7 @@ def test_ctrl_c_keeps_what_can_be_played_and_names_it_last(
     endless = ["--loop", "--max-frames", "1000000"]
     process = started("--video", clip, *endless, "--output", output, "--sidecar", sidecar)
     partial_sidecar = tmp_path / "s.partial.jsonl"
-    wait_until(lambda: partial_sidecar.exists() and partial_sidecar.read_text().count("\n") > 20)
+    wait_until(lambda: line_count(partial_sidecar) > 20)
     process.send_signal(signal_number)
     printed, errors = process.communicate(timeout=20)
     assert process.returncode == 130

@@ -16,7 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from conftest import RunLivecam, environment_with, livecam_command
+from conftest import RunLivecam, environment_with, line_count, livecam_command
 from media_clips import SHARED_VIDEOS, numbered_image, packet_times, probe, write_clip, write_heavy_clip
 
 pytestmark = pytest.mark.usefixtures("warm_cache")
@@ -264,7 +264,7 @@ def test_ctrl_c_on_a_live_run_finishes_the_film(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment_with({"DISPLAY": None})
     ) as process:
         deadline_seconds = time.monotonic() + 60
-        while not (partial_sidecar.exists() and partial_sidecar.read_text().count("\n") > 10):
+        while line_count(partial_sidecar) <= 10:
             assert time.monotonic() < deadline_seconds
             time.sleep(0.05)
         process.send_signal(signal_number)

@@ -53,13 +53,19 @@ def test_commands_that_make_a_file_make_it(folder, command):
     assert done.stdout.strip().endswith(f"-> {output.name}")
 
 
-def test_options_and_subcommands_exist():
-    shown = subprocess.run(
-        [sys.executable, "-m", "live_cam", "--help"],
+def help_of(*command):
+    done = subprocess.run(
+        [sys.executable, "-m", "live_cam", *command, "--help"],
         capture_output=True,
         text=True,
         env=os.environ | {"COLUMNS": "200"},
-    ).stdout
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_options_and_subcommands_exist():
+    shown = help_of() + help_of("evaluate")
     named = set(re.findall(r"--[a-z][a-z-]+", README)) | set(re.findall(r"livecam ([a-z]+)`", README))
     assert len(named) > 6
     assert [name for name in named if name not in shown] == []

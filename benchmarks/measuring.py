@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 
 from live_cam.frame import Frame
+from live_cam.lifetime import ClosedByWith
 from live_cam.measuring import Timings, machine, versions
 from live_cam.sources.demo import FRAME_COUNT, DemoSource
-from live_cam.sources.lifetime import ClosedByWith
 
 RESULTS_PATH = Path(__file__).with_name("RESULTS.md")
 

@@ -20,6 +20,7 @@ LAYERS = {
     "errors": 0,
     "timing": 0,
     "channel": 0,
+    "lifetime": 0,
     "native_output": 0,
     "explainer": 2,
     "loading": 2,

@@ -13,10 +13,10 @@ import pytest
 from live_cam.errors import ModelError, SettingError, SinkError, SourceError
 from live_cam.explainer import NetworkInput
 from live_cam.frame import Explanation, Frame, Prediction, Result
+from live_cam.lifetime import ClosedByWith
 from live_cam.pipeline import Pipeline
 from live_cam.render.views import Renderer, RenderSettings
 from live_cam.running import Ending, run
-from live_cam.sources.lifetime import ClosedByWith
 
 # An end takes at most two seconds where a stage cannot be interrupted; the rest is slack for a busy machine.
 LONGEST_END_SECONDS = 6.0

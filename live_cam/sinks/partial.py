@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING
 
 from live_cam.errors import SinkError
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
+from live_cam.lifetime import ClosedByWith
 
 
 def partial_path(path: Path) -> Path:
@@ -94,7 +90,7 @@ def cannot_write(sink: PartialFile, error: Exception) -> SinkError:
     return SinkError(f"cannot write {sink.path}: {getattr(error, 'strerror', None) or error}{stays}")
 
 
-class PartialFile:
+class PartialFile(ClosedByWith):
     """What the file sinks share: the two names, the checks when it is made, and the ``with`` block.
 
     Args:
@@ -110,14 +106,3 @@ class PartialFile:
         self.partial_path = partial_path(self.path)
         self._overwrite = overwrite
         check_output(self.path, overwrite)
-
-    def close(self) -> None:
-        """Frees what is held; a class that holds nothing keeps this one."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

@@ -14,7 +14,7 @@ import cv2
 
 from live_cam.errors import SourceError
 from live_cam.frame import Frame
-from live_cam.sources.lifetime import ClosedByWith
+from live_cam.lifetime import ClosedByWith
 from live_cam.sources.quiet import quiet_opencv
 
 # A camera that wakes up, or whose cable is touched, may skip a few.

@@ -13,7 +13,7 @@ import numpy as np
 
 from live_cam.errors import SourceError
 from live_cam.frame import Frame
-from live_cam.sources.lifetime import ClosedByWith
+from live_cam.lifetime import ClosedByWith
 
 SIZE_WH = (640, 360)
 RATE = Fraction(25)

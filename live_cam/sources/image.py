@@ -10,8 +10,8 @@ import numpy as np
 
 from live_cam.errors import SourceError
 from live_cam.frame import Frame
+from live_cam.lifetime import ClosedByWith
 from live_cam.native_output import silenced_native_stderr
-from live_cam.sources.lifetime import ClosedByWith
 from live_cam.sources.orientation import exif_orientation, upright
 from live_cam.sources.quiet import quiet_opencv
 

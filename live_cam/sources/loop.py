@@ -7,8 +7,8 @@ from collections.abc import Callable
 from fractions import Fraction
 
 from live_cam.frame import Frame
+from live_cam.lifetime import ClosedByWith
 from live_cam.sources import Source
-from live_cam.sources.lifetime import ClosedByWith
 
 _NOMINAL_RATE = Fraction(25)
 

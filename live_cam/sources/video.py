@@ -16,6 +16,7 @@ from av.packet import Packet
 
 from live_cam.errors import SettingError, SourceError
 from live_cam.frame import Frame
+from live_cam.lifetime import ClosedByWith
 from live_cam.sources.color import FrameConverter
 from live_cam.sources.container import (
     READ_TIMEOUT_SECONDS,
@@ -26,7 +27,6 @@ from live_cam.sources.container import (
     video_stream,
 )
 from live_cam.sources.damage import DamageWatch
-from live_cam.sources.lifetime import ClosedByWith
 
 # Where a seek lands behind its target, as some formats do, a second try begins this much earlier.
 _SECOND_TRY_SECONDS = 10.0

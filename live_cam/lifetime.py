@@ -1,4 +1,4 @@
-"""What all sources share: the ``with`` block."""
+"""What sources and sinks share: the ``with`` block."""
 
 from __future__ import annotations
 

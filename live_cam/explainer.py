@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -59,6 +60,7 @@ class Explainer:
         self.labels = tuple(labels)
         self.method = method
         self._engine = engine
+        self._fit = fit
         self._fitter = FrameFitter(facts.input_size_wh, fit)
         self._top_k = top_k
         self._contrast_index = NO_CLASS if contrast is None else self.class_index(contrast)
@@ -67,6 +69,21 @@ class Explainer:
     def engine_name(self) -> str:
         """The engine that runs: "litert" or "tensorflow"."""
         return self._engine.name
+
+    def side_by_side(self) -> tuple[Explainer, ...]:
+        """Explainers of the same pass that together explain more frames a second, each for a thread of its own.
+
+        A single frame takes longer than with this one. This one alone where several would gain nothing.
+        """
+        engines = self._engine.side_by_side()
+        return (self,) if len(engines) == 1 else tuple(self._on(engine) for engine in engines)
+
+    def _on(self, engine: Engine) -> Explainer:
+        other = copy.copy(self)
+        other._engine = engine
+        # Each writes into pixels of its own.
+        other._fitter = FrameFitter(self.facts.input_size_wh, self._fit)
+        return other
 
     def class_index(self, target: int | str) -> int:
         """The class of an index or a label.

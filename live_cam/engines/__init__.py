@@ -36,3 +36,9 @@ class Engine(Protocol):
 
     def forward(self, pixels: np.ndarray) -> np.ndarray:
         """The raw outputs, (n,) float32, of the bare network."""
+
+    def side_by_side(self) -> tuple[Engine, ...]:
+        """Engines of the same pass that together explain more frames a second, each for a thread of its own.
+
+        A single frame takes longer than on this engine. This engine alone where several would gain nothing.
+        """

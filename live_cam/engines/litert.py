@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
@@ -12,8 +14,13 @@ from live_cam.engines import Program
 from live_cam.native_output import silenced_native_stderr
 
 
+# Each interpreter packs the weights anew. More than a few side by side gain little, of a large model none is affordable.
+_MOST_SIDE_BY_SIDE = 4
+_LARGEST_SIDE_BY_SIDE_BYTES = 128 << 20
+
+
 class LiteRTEngine:
-    """Runs the flatbuffers of the one pass and of the bare network on the CPU.
+    """Runs the flatbuffers of the one pass and of the bare network on the CPU; an interpreter is made at first use.
 
     Args:
         explain_program: Flatbuffer of the one pass.
@@ -30,9 +37,7 @@ class LiteRTEngine:
         threads: int | None = None,
     ) -> None:
         self.threads = threads or usable_cores()
-        self._explain = _Runner(explain_program, self.threads)
-        self._forward_program = forward_program
-        self._forward: _Runner | None = None
+        self._explain_program, self._forward_program = explain_program, forward_program
 
     def explain(self, pixels: np.ndarray, class_indices: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         """See ``Engine.explain``."""
@@ -41,9 +46,30 @@ class LiteRTEngine:
 
     def forward(self, pixels: np.ndarray) -> np.ndarray:
         """See ``Engine.forward``."""
-        if self._forward is None:
-            self._forward = _Runner(self._forward_program(), self.threads)
         return self._forward.run(pixels)[0]
+
+    def side_by_side(self) -> tuple[LiteRTEngine, ...]:
+        """See ``Engine.side_by_side``.
+
+        The threads of one pass wait for each other after every operation, and for whatever else is scheduled in
+        between; passes on a thread each do not.
+        """
+        count = min(self.threads, _MOST_SIDE_BY_SIDE)
+        program = self._explain_program
+        size_bytes = len(program) if isinstance(program, bytes) else program.stat().st_size
+        if count == 1 or size_bytes > _LARGEST_SIDE_BY_SIDE_BYTES:
+            return (self,)
+        # Read once: each interpreter would map the file anew.
+        shared = program.read_bytes() if isinstance(program, Path) else program
+        return tuple(LiteRTEngine(shared, self._forward_program, self.threads // count) for _ in range(count))
+
+    @cached_property
+    def _explain(self) -> _Runner:
+        return _Runner(self._explain_program, self.threads)
+
+    @cached_property
+    def _forward(self) -> _Runner:
+        return _Runner(self._forward_program(), self.threads)
 
 
 class _Runner:

@@ -26,6 +26,10 @@ class TensorFlowEngine:
         """See ``Engine.forward``."""
         return self._forward(tf.constant(pixels)).numpy()
 
+    def side_by_side(self) -> tuple[TensorFlowEngine, ...]:
+        """See ``Engine.side_by_side``: TensorFlow uses every core itself."""
+        return (self,)
+
 
 def sees_gpu() -> bool:
     """Whether TensorFlow would run on a GPU."""

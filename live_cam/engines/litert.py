@@ -13,8 +13,7 @@ from ai_edge_litert.interpreter import Interpreter
 from live_cam.engines import Program
 from live_cam.native_output import silenced_native_stderr
 
-
-# Each interpreter packs the weights anew. More than a few side by side gain little, of a large model none is affordable.
+# Each interpreter packs the weights anew: more than a few gain little, and of a large model none is affordable.
 _MOST_SIDE_BY_SIDE = 4
 _LARGEST_SIDE_BY_SIDE_BYTES = 128 << 20
 

@@ -15,9 +15,10 @@ from live_cam.render.placement import Span, enlarge, hot_samples, lay_axis
 BLENDS = ("heat", "constant")
 DEFAULT_OPACITY = 0.6
 
-# Rows that share their colours may be this far, in steps of the colour table, from their own: not to be seen, and
-# most of the work is saved on large frames.
+# Rows and columns that share their colours may be this far, in steps of the colour table, from their own: not to be
+# seen, and most of the work is saved on large frames.
 _TABLE_STEPS_OFF = 1.25
+_TABLE_STEPS_OFF_ACROSS = 0.75
 
 # Rows of heat that are painted at a time, few enough to stay in the processor's cache from step to step.
 _BAND_ROWS = 128
@@ -85,9 +86,9 @@ class HeatPainter:
             raise unknown_name("blend", blend, BLENDS)
         self._opacity = opacity
         self._lut = colormap_lut(colormap).reshape(256, 1, 3)
-        heat_table = _heat_table(heat_lut(colormap), opacity)
-        self._heat_table = heat_table.view(np.int32).reshape(1, 256)
-        self._coldest_share = int((heat_table == heat_table[0]).all(axis=1).argmin() - 1) / 255
+        colours, keep = _heat_tables(heat_lut(colormap), opacity)
+        self._colour_tables, self._keep_tables = _pixel_tables(colours), _pixel_tables(keep)
+        self._coldest_share = int((keep == keep[0]).all(axis=1).argmin() - 1) / 255
         self._by_heat = blend == "heat"
         self._scratch: dict[str, np.ndarray] = {}
         self._placement: tuple[tuple, Span, Span] | None = None
@@ -130,7 +131,8 @@ class HeatPainter:
             (height, width), (rows, columns) = image_shape[:2], map_shape
             x, y, region_width, region_height = region_xywh
             row_step = _shared_rows(region_height * height / rows) if self._by_heat else 1
-            across = lay_axis(width, x, region_width, columns)
+            column_step = _shared_columns(region_width * width / columns) if self._by_heat else 1
+            across = lay_axis(width, x, region_width, columns, column_step)
             down = lay_axis(height, y, region_height, rows, row_step)
             self._placement = (key, across, down)
         return self._placement[1:]
@@ -164,36 +166,41 @@ class HeatPainter:
             return
         rows, columns = hot_samples(is_hot, 0, down), hot_samples(is_hot, 1, across)
         enlarged = self._enlarge(shares, across, down)
-        left, right = across.first + columns.start, across.first + columns.stop
-        top, bottom = (min(down.first + row * down.step, down.last) for row in (rows.start, rows.stop))
+        left, right = (min(across.first + one * across.step, across.last) for one in (columns.start, columns.stop))
+        top, bottom = (min(down.first + one * down.step, down.last) for one in (rows.start, rows.stop))
         _copy_around(image, out, np.s_[top:bottom, left:right])
         for row in range(rows.start, rows.stop, _BAND_ROWS):
             band = slice(row, min(row + _BAND_ROWS, rows.stop))
             pixels = slice(
                 top + (row - rows.start) * down.step, min(top + (band.stop - rows.start) * down.step, bottom)
             )
-            self._paint_band(image[pixels, left:right], enlarged[band, columns], down.step, out[pixels, left:right])
+            # The map is cut into 256 steps only now: before it was enlarged, they would show as contour lines.
+            heat = enlarged[band, columns]
+            index = cv2.convertScaleAbs(heat, dst=self._buffer("index", heat.shape), alpha=255)
+            self._paint_band(image[pixels, left:right], index, across.step, down.step, out[pixels, left:right])
 
-    def _paint_band(self, image: np.ndarray, heat: np.ndarray, step: int, out: np.ndarray) -> None:
-        """Paints ``step`` rows of pixels for each row of heat."""
-        # The map is cut into 256 steps only now: before it was enlarged, they would show as contour lines.
-        index = cv2.convertScaleAbs(heat, dst=self._buffer("index", heat.shape), alpha=255)
-        colours, keep = self._look_up(index)
-        for offset in range(min(step, len(image))):
-            painted, count = out[offset::step], len(image[offset::step])
-            cv2.multiply(image[offset::step], keep[:count], dst=painted, scale=1 / 255)
+    def _paint_band(
+        self, image: np.ndarray, index: np.ndarray, column_step: int, row_step: int, out: np.ndarray
+    ) -> None:
+        """Paints that many columns and rows of pixels for each colour index."""
+        width = image.shape[1]
+        colours = self._look_up(index, self._colour_tables[column_step], "colours")[:, :width]
+        keep = self._look_up(index, self._keep_tables[column_step], "keep")[:, :width]
+        for offset in range(min(row_step, len(image))):
+            painted, count = out[offset::row_step], len(image[offset::row_step])
+            cv2.multiply(image[offset::row_step], keep[:count], dst=painted, scale=1 / 255)
             cv2.add(painted, colours[:count], dst=painted)
 
-    def _look_up(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """What to add to each pixel, and the picture's weight in 255ths for each of its channels.
+    def _look_up(self, index: np.ndarray, table: np.ndarray, name: str) -> np.ndarray:
+        """(rows, pixels, 3) uint8: what the table holds for each index, one or two pixels of four bytes.
 
-        All four bytes in one look-up: that is three times as fast as a colormap and a second table.
+        Whole pixels in one look-up: that is three times as fast as a colormap.
         """
-        packed = cv2.LUT(index, self._heat_table, dst=self._buffer("packed", index.shape, np.int32))
-        bgr_keep = packed.view(np.uint8).reshape(*index.shape, 4)
-        colours = cv2.cvtColor(bgr_keep, cv2.COLOR_BGRA2BGR, dst=self._buffer("colours", (*index.shape, 3)))
-        keep = cv2.extractChannel(bgr_keep, 3, dst=self._buffer("keep", index.shape))
-        return colours, cv2.cvtColor(keep, cv2.COLOR_GRAY2BGR, dst=self._buffer("keep of channels", colours.shape))
+        packed = cv2.LUT(index, table, dst=self._buffer(f"packed {name}", index.shape, table.dtype.type))
+        four_bytes = packed.view(np.uint8).reshape(len(index), -1, 4)
+        return cv2.cvtColor(
+            four_bytes, cv2.COLOR_BGRA2BGR, dst=self._buffer(name, (len(index), four_bytes.shape[1], 3))
+        )
 
 
 def _shared_rows(cell_height: float) -> int:
@@ -205,7 +212,12 @@ def _shared_rows(cell_height: float) -> int:
     return max(1, int(1 + 2 * _TABLE_STEPS_OFF * cell_height / 255))
 
 
-def _heat_table(lut: np.ndarray, opacity: float) -> np.ndarray:
+def _shared_columns(cell_width: float) -> int:
+    """As ``_shared_rows``, but one or two, which is what fits into one element of a table."""
+    return 2 if 255 / cell_width <= 2 * _TABLE_STEPS_OFF_ACROSS else 1
+
+
+def _heat_tables(lut: np.ndarray, opacity: float) -> tuple[np.ndarray, np.ndarray]:
     """What a colour index does to a pixel: pixel * keep / 255 + colour.
 
     The weight of the colour rises with the heat t as t^2 (3 - 2 t): weak heat, which is everywhere, then does not veil
@@ -216,11 +228,18 @@ def _heat_table(lut: np.ndarray, opacity: float) -> np.ndarray:
         opacity: Weight of the hottest colour.
 
     Returns:
-        (256, 4) uint8: colour times its weight, BGR, and keep, 255 times the picture's weight.
+        Two (256, 3) uint8: colour times its weight, BGR, and keep, 255 times the picture's weight, thrice.
     """
     heat = np.arange(256)[:, np.newaxis] / 255
     weight = opacity * heat**2 * (3 - 2 * heat)
-    return np.rint(np.hstack([lut * weight, 255 * (1 - weight)])).astype(np.uint8)
+    colours, keep = lut * weight, np.repeat(255 * (1 - weight), 3, axis=1)
+    return np.rint(colours).astype(np.uint8), np.rint(keep).astype(np.uint8)
+
+
+def _pixel_tables(triples: np.ndarray) -> dict[int, np.ndarray]:
+    """The (256, 3) uint8 as OpenCV looks them up: pixels an element holds -> (1, 256) elements, which it only moves."""
+    padded = np.pad(triples, ((0, 0), (0, 1)))
+    return {1: padded.view(np.int32).reshape(1, 256), 2: np.tile(padded, 2).view(np.float64).reshape(1, 256)}
 
 
 def _copy_around(image: np.ndarray, out: np.ndarray, area: tuple[slice, slice]) -> None:

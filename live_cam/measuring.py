@@ -76,7 +76,8 @@ def interleaved(
     Args:
         actions: Names to actions that take the call's index and give the seconds they took. Warmed up first.
         call_count: Calls of each, spread evenly over the rounds.
-        round_count: Each round calls every action some times in a row, in alternating order.
+        round_count: Each round calls every action some times in a row, in alternating order, and once more before,
+            uncounted: a run of frames finds its own weights in the processor's cache, the first after a turn does not.
         on_progress: See ``Progress``.
     """
     for action in actions.values():
@@ -87,6 +88,7 @@ def interleaved(
     names = list(actions)
     for indices in np.array_split(np.arange(call_count), min(round_count, call_count)):
         for name in names:
+            actions[name](int(indices[0]))
             started_seconds = time.process_time()
             rounds_ms[name].append(tuple(1e3 * actions[name](int(index)) for index in indices))
             cpu_seconds[name] += time.process_time() - started_seconds

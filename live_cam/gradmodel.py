@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from live_cam.cam import CAM_METHODS, SCORE_CAM, fused
@@ -178,24 +179,26 @@ def avoid_grouped_fusion(graph: tf.Graph) -> None:
 
 
 def normalized(pixels: tf.Tensor, preprocessing: Preprocessing, channel_count: int = 3) -> tf.Tensor:
-    """(1, h, w, 3) uint8 BGR to what the network was trained on: (1, h, w, channels) float32."""
-    values = normalized_colour(pixels, preprocessing)
-    if channel_count == 3:
-        return values
-    luma = _LUMA_RGB if preprocessing.colour_order == "rgb" else _LUMA_RGB[::-1]
-    return tf.reduce_sum(values * tf.constant(luma, tf.float32), axis=-1, keepdims=True)
+    """(1, h, w, 3) uint8 BGR to what the network was trained on: (1, h, w, channels) float32.
+
+    One 1x1 convolution orders and normalizes, x / std - mean / std, and weighs the colours for a grey network: LiteRT
+    does it in a quarter of the time that reversing, multiplying and adding takes.
+    """
+    kernel, bias = normalization_kernel(preprocessing, channel_count)
+    values = tf.nn.conv2d(tf.cast(pixels, tf.float32), kernel[np.newaxis, np.newaxis], strides=1, padding="VALID")
+    return tf.nn.bias_add(values, bias) if bias.any() else values
 
 
-def normalized_colour(pixels: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
-    """(1, h, w, 3) uint8 BGR to float32 in the network's order and range."""
-    # Reversed while a channel is still one byte.
-    ordered = tf.reverse(pixels, axis=[-1]) if preprocessing.colour_order == "rgb" else pixels
-    values = tf.cast(ordered, tf.float32)
-    if preprocessing.name == "raw":
-        return values
-    # x / std - mean / std as one multiplication and one addition.
-    std = tf.constant(preprocessing.std, tf.float32)
-    return values * (1.0 / std) - tf.constant(preprocessing.mean, tf.float32) / std
+def normalization_kernel(preprocessing: Preprocessing, channel_count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Weights, (3, channels) float32, of BGR values in 0..255, and the (channels,) float32 bias."""
+    std = np.array(preprocessing.std)
+    kernel, bias = np.diag(1 / std), -np.array(preprocessing.mean) / std
+    if channel_count == 1:
+        luma = _LUMA_RGB if preprocessing.colour_order == "rgb" else _LUMA_RGB[::-1]
+        kernel, bias = kernel @ np.reshape(luma, (3, 1)), bias @ np.reshape(luma, (3, 1))
+    if preprocessing.colour_order == "rgb":
+        kernel = kernel[::-1]
+    return kernel.astype(np.float32), bias.astype(np.float32)
 
 
 @contextmanager

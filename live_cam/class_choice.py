@@ -55,7 +55,8 @@ def next_class(state: ClassState, explanation: Explanation, time_seconds: float)
     """
     explained_index = explanation.explained.class_index
     if state.class_index is None or time_seconds < state.time_seconds:
-        state = replace(ClassState(explained_index, state.is_fixed), time_seconds=time_seconds)
+        class_index = explained_index if state.class_index is None else state.class_index
+        state = ClassState(class_index, state.is_fixed, time_seconds=time_seconds)
     probabilities = _smoothed(state, explanation, time_seconds)
     state = replace(state, probabilities=tuple(probabilities.items()), time_seconds=time_seconds)
     if state.is_fixed or not probabilities:

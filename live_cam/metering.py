@@ -20,8 +20,8 @@ class RunMeter:
     Attributes:
         frames_read: Taken from the source.
         frames_explained: Through the network.
-        frames_written: Handed to all sinks.
-        frames_dropped: Of a live source, thrown away because newer ones had come.
+        frames_written: Drawn and handed to all sinks.
+        frames_dropped: Of a live source, captured and never drawn because newer ones had come.
         first_frame_seconds: From the creation of this process to the first drawn frame; None before it.
     """
 

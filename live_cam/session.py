@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from live_cam.errors import SettingError, SourceError
+from live_cam.governor import Governor
 from live_cam.loading import load_explainer, referenced
 from live_cam.pipeline import Pipeline
 from live_cam.render.views import Renderer, RenderSettings
 from live_cam.running import run
+from live_cam.smoothing import DEFAULT_HALF_LIFE_SECONDS
 from live_cam.sources import Source, open_source
+from live_cam.steady import SteadyPass
 
 if TYPE_CHECKING:
     from live_cam.explainer import Explainer
@@ -97,15 +100,34 @@ class OutputSettings:
 
 
 @dataclass(frozen=True)
+class Limits:
+    """How much may be explained.
+
+    Attributes:
+        max_cpu_percent: Of the whole machine, for the whole process; None for all there is.
+        explanations_per_second: Of a live source; None for as many as there are frames.
+    """
+
+    max_cpu_percent: float | None = None
+    explanations_per_second: float | None = None
+
+    def governor(self, is_live: bool) -> Governor:
+        """Keeps these limits; of a recording, every frame is explained."""
+        return Governor(self.max_cpu_percent, self.explanations_per_second if is_live else None)
+
+
+@dataclass(frozen=True)
 class SessionSettings:
     """A whole job.
 
     Attributes:
         source: Where frames come from.
         explainer: Arguments for ``load_explainer``.
-        target: The class to explain, as an index or a label; None for each frame's top class.
+        target: The class to explain, as an index or a label; None for the top class.
         render: How the picture looks.
         output: What is made.
+        smooth_seconds: Half-life of the heatmaps; 0: each frame on its own.
+        limits: How much may be explained.
         environment: The process's environment variables, for the window.
     """
 
@@ -114,6 +136,8 @@ class SessionSettings:
     target: str | None = None
     render: RenderSettings = RenderSettings()
     output: OutputSettings = OutputSettings()
+    smooth_seconds: float = DEFAULT_HALF_LIFE_SECONDS
+    limits: Limits = Limits()
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -159,12 +183,14 @@ def run_session(
     Raises:
         LiveCamError: One line; where something was made, it says where that is.
     """
-    renderer = Renderer(settings.render)
+    renderer, steady = Renderer(settings.render), SteadyPass(settings.smooth_seconds)
     referenced(settings.explainer.get("model", ""), settings.explainer.get("weights"))
     _check_outputs(settings)
     with ExitStack() as stack:
         source = stack.enter_context(_opened(settings))
         window = _window(settings, source, stack)
+        if settings.limits.explanations_per_second is not None and not source.is_live:
+            on_line(f"--fps is for cameras and streams; of {source.name} every frame is explained")
         sinks = [stack.enter_context(sink) for sink in _sinks(settings, source, renderer, on_line)]
 
         def load(frame: Frame) -> Explainer:
@@ -178,6 +204,8 @@ def run_session(
             settings.target,
             settings.source.max_frames,
             shows_every_frame=window is not None and not source.is_live and settings.output.output is None,
+            steady=steady,
+            governor=settings.limits.governor(source.is_live),
         )
         total = _expected_frames(source, settings.source.max_frames)
         try:

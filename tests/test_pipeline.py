@@ -17,6 +17,7 @@ from live_cam.lifetime import ClosedByWith
 from live_cam.pipeline import Pipeline
 from live_cam.render.views import Renderer, RenderSettings
 from live_cam.running import Ending, run
+from live_cam.steady import SteadyPass
 
 # An end takes at most two seconds where a stage cannot be interrupted; the rest is slack for a busy machine.
 LONGEST_END_SECONDS = 6.0
@@ -62,7 +63,7 @@ class ListSource(ClosedByWith):
 
 
 class MeanExplainer:
-    """Explains a picture by its brightness: the class is the grey level, the map the picture's own first channel."""
+    """Explains a picture by its brightness: the top class is the grey level, the map the picture's first channel."""
 
     engine_name = "arithmetic"
 
@@ -86,9 +87,13 @@ class MeanExplainer:
         self._count += 1
         self._started.set()
         time.sleep(self._seconds)
-        grey = int(network_input.pixels.mean()) if class_index is None else class_index
-        prediction = Prediction(grey, str(grey), 0.5, 0.5)
-        return Explanation((prediction,), prediction, network_input.pixels[0, ::8, ::8, 0].astype(np.float32))
+        top = grey_class(int(network_input.pixels.mean()), 0.6)
+        explained = top if class_index in (None, top.class_index) else grey_class(class_index, 0.3)
+        return Explanation((top,), explained, network_input.pixels[0, ::8, ::8, 0].astype(np.float32))
+
+
+def grey_class(grey: int, probability: float) -> Prediction:
+    return Prediction(grey, str(grey), probability, probability)
 
 
 class ListSink:
@@ -137,12 +142,13 @@ def run_of(source: ListSource, sink: ListSink, explainer: MeanExplainer | None =
     return run(pipeline_of(source, sink, explainer, **settings), source, [sink])
 
 
-def single_threaded(frames: Iterable[Frame], explainer: MeanExplainer) -> list[Result]:
+def single_threaded(frames: Iterable[Frame], explainer: MeanExplainer, half_life_seconds: float = 0.15) -> list[Result]:
     """The same work in one loop: what any number of threads must come to."""
-    renderer, results = Renderer(RenderSettings()), []
+    renderer, steady, results = Renderer(RenderSettings()), SteadyPass(half_life_seconds), []
     for frame in frames:
-        explanation = explainer.explain_input(explainer.preprocess(frame.image))
-        results.append(Result(frame, explanation, renderer.draw(frame, explanation)))
+        steadied = steady.explain(explainer, explainer.preprocess(frame.image), frame.time_seconds)
+        drawn = renderer.draw(frame, steadied.drawn, steadied.scale)
+        results.append(Result(frame, steadied.explanation, drawn))
     return results
 
 
@@ -150,16 +156,19 @@ def assert_same(result: Result, expected: Result) -> None:
     assert result.frame.index == result.drawn.index == expected.frame.index
     assert result.drawn.time_seconds == expected.drawn.time_seconds
     assert result.explanation.predictions == expected.explanation.predictions
+    assert result.explanation.explained == expected.explanation.explained
     np.testing.assert_array_equal(result.explanation.heatmap, expected.explanation.heatmap)
     np.testing.assert_array_equal(result.drawn.image, expected.drawn.image)
 
 
-def test_a_file_gives_every_frame_once_and_in_order_as_one_loop_would():
+@pytest.mark.parametrize("half_life_seconds", [0.15, 0])
+def test_a_file_gives_every_frame_once_and_in_order_as_one_loop_would(half_life_seconds: float):
     source, sink = ListSource(40), ListSink()
-    ending = run_of(source, sink)
+    ending = run_of(source, sink, steady=SteadyPass(half_life_seconds))
     assert ending == Ending(is_complete=True)
     assert sink.indexes == list(range(40))
-    for result, expected in zip(sink.results, single_threaded(ListSource(40)._frames, MeanExplainer()), strict=True):
+    alone = single_threaded(ListSource(40)._frames, MeanExplainer(), half_life_seconds)
+    for result, expected in zip(sink.results, alone, strict=True):
         assert_same(result, expected)
     assert sink.is_finished
     assert sink.is_closed

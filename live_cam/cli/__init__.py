@@ -93,6 +93,7 @@ def watch(
     colormap: options.Colormap = "turbo",
     opacity: options.Opacity = 0.6,
     blend: options.Blend = "heat",
+    smooth: options.Smooth = 0.15,
     view: options.View = "overlay",
     mirror: options.Mirror = False,
     output: options.Output = None,
@@ -102,6 +103,8 @@ def watch(
     quiet: options.Quiet = False,
     show: options.Show = None,
     loop: options.Loop = False,
+    max_cpu: options.MaxCpu = None,
+    fps: options.Fps = None,
     version: bool = typer.Option(False, "--version", callback=_show_version, is_eager=True, help="Print the version."),
 ) -> None:
     """Shows, live, what an image classifier looks at.
@@ -120,7 +123,7 @@ def watch(
         raise typer.BadParameter("give only one of --webcam, --video, --image and --demo", ctx=context)
     from live_cam.cli.watching import watch_source
     from live_cam.render.views import RenderSettings
-    from live_cam.session import OutputSettings, SessionSettings, SourceSettings
+    from live_cam.session import Limits, OutputSettings, SessionSettings, SourceSettings
 
     watch_source(
         SessionSettings(
@@ -146,6 +149,8 @@ def watch(
             target=target,
             render=RenderSettings(colormap, opacity, blend, view, mirror),
             output=OutputSettings(output, sidecar, report, overwrite, show),
+            smooth_seconds=smooth,
+            limits=Limits(max_cpu, fps),
             environment=os.environ,
         ),
         quiet,

@@ -129,6 +129,15 @@ Blend: TypeAlias = Annotated[
     str,
     typer.Option(metavar="NAME", help="heat (cold areas show the raw frame) or constant.", rich_help_panel=_PICTURE),
 ]
+Smooth: TypeAlias = Annotated[
+    float,
+    typer.Option(
+        metavar="SECONDS",
+        min=0,
+        help="Half-life of the heat and hold of the class; 0: each frame on its own.",
+        rich_help_panel=_PICTURE,
+    ),
+]
 View: TypeAlias = Annotated[
     str, typer.Option(metavar="NAME", help="overlay, split, heatmap or original.", rich_help_panel=_PICTURE)
 ]
@@ -163,3 +172,24 @@ Show: TypeAlias = Annotated[
     ),
 ]
 Loop: TypeAlias = Annotated[bool, typer.Option("--loop", help="Start a video again at its end.", rich_help_panel=_LIVE)]
+MaxCpu: TypeAlias = Annotated[
+    float | None,
+    typer.Option(
+        "--max-cpu",
+        metavar="PERCENT",
+        min=1,
+        max=100,
+        help="Explain less often, to use at most this much of the whole machine.",
+        rich_help_panel=_LIVE,
+    ),
+]
+Fps: TypeAlias = Annotated[
+    float | None,
+    typer.Option(
+        "--fps",
+        metavar="N",
+        min=0.1,
+        help="Explanations a second at most; the picture stays as smooth as the camera's.",
+        rich_help_panel=_LIVE,
+    ),
+]

@@ -47,7 +47,11 @@ class RunMeter:
         """Times what is done inside as one frame's share of that stage."""
         started_seconds = time.perf_counter()
         yield
-        self._stages[name].add(time.perf_counter() - started_seconds)
+        self.took(name, time.perf_counter() - started_seconds)
+
+    def took(self, name: str, seconds: float) -> None:
+        """Notes what one frame's share of a stage took; a stage is noted by one thread."""
+        self._stages[name].add(seconds)
 
     def drawn(self, latency_seconds: float) -> None:
         """Notes that a frame was drawn, that long after it was captured."""

@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from itertools import chain
 
+from live_cam.ahead import guessed_passes
 from live_cam.channel import Channel
 from live_cam.explainer import Explainer
 from live_cam.frame import Explanation, Frame, Result
@@ -41,6 +44,8 @@ class Pipeline:
             newest only.
         steady: Explains with a memory of the frames before; with its usual settings if not given.
         governor: Says when to explain; every frame, as soon as it can be, if not given.
+        explains_ahead: Whether several frames may be in the network at once: more of them a second, each later. Not for
+            a live source.
 
     Attributes:
         meter: Counts and clocks.
@@ -62,6 +67,7 @@ class Pipeline:
         shows_every_frame: bool = False,
         steady: SteadyPass | None = None,
         governor: Governor | None = None,
+        explains_ahead: bool = False,
     ) -> None:
         self.meter = RunMeter()
         self.explainer: Explainer | None = None
@@ -71,6 +77,7 @@ class Pipeline:
         self._target, self._max_frames = target, max_frames
         self.steady = steady or SteadyPass()
         self._governor = governor or Governor()
+        self._explains_ahead = explains_ahead
         self._handover = NewestFrame(self._governor.limits) if source.is_live else EveryFrame()
         self.results: Channel[Result] = Channel(_SHOWN_CAPACITY if shows_every_frame else 1, not shows_every_frame)
         self._stopping = threading.Event()
@@ -158,16 +165,29 @@ class Pipeline:
         if self._target is not None:
             self.steady.classes.choose(explainer.class_index(self._target))
         self.explainer = explainer
-        while captured is not None:
-            explained = self._explained(explainer, captured)
+        for explained in self._explained_frames(explainer, captured):
             self.meter.frames_explained += 1
             if not self._handover.put_explained(explained):
                 return
             if self.meter.frames_explained == self._max_frames:
                 self._stopping.set()
                 self._handover.end_frames(drop_waiting=True)
+                return
             self._wait_for_governor()
-            captured = self._handover.frame_to_explain()
+
+    def _explained_frames(self, explainer: Explainer, first: Captured) -> Iterator[Explained]:
+        frames = chain([first], iter(self._handover.frame_to_explain, None))
+        if not self._explains_ahead:
+            yield from (self._explained(explainer, captured) for captured in frames)
+            return
+        passes = guessed_passes(explainer, lambda: next(frames, None), lambda: self.steady.classes.state.class_index)
+        with closing(passes):
+            for one in passes:
+                self._governor.begins()
+                self.meter.took("preprocess", one.preprocess_seconds)
+                self.meter.took("explain", one.explain_seconds)
+                steadied = self.steady.explain(one, one.network_input, one.captured.frame.time_seconds)
+                yield Explained(one.captured, steadied)
 
     def _explained(self, explainer: Explainer, captured: Captured) -> Explained:
         self._governor.begins()

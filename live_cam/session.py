@@ -206,6 +206,8 @@ def run_session(
             shows_every_frame=window is not None and not source.is_live and settings.output.output is None,
             steady=steady,
             governor=settings.limits.governor(source.is_live),
+            # Who watches wants each frame soon; who records wants the last one soon.
+            explains_ahead=window is None and not source.is_live,
         )
         total = _expected_frames(source, settings.source.max_frames)
         try:

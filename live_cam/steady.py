@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -15,8 +15,15 @@ from live_cam.scene import is_cut, samples_of
 from live_cam.smoothing import DEFAULT_HALF_LIFE_SECONDS, HeatState, heat_arrays, heat_of, next_heat, smoothed
 
 if TYPE_CHECKING:
-    from live_cam.explainer import Explainer, NetworkInput
+    from live_cam.explainer import NetworkInput
     from live_cam.frame import Explanation
+
+
+class Explains(Protocol):
+    """What gives the pass: an ``Explainer``, or one that knows the result already."""
+
+    def explain_input(self, network_input: NetworkInput, class_index: int | None) -> Explanation:
+        """See ``Explainer.explain_input``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +88,7 @@ class SteadyPass:
         self._half_life_seconds = seconds
         self.classes.keeps = seconds > 0
 
-    def explain(self, explainer: Explainer, network_input: NetworkInput, time_seconds: float) -> Steadied:
+    def explain(self, explainer: Explains, network_input: NetworkInput, time_seconds: float) -> Steadied:
         """One pass, for the class that is to be explained now.
 
         Args:

@@ -26,6 +26,7 @@ LAYERS = {
     "steady": 2,
     "governor": 3,
     "handover": 3,
+    "ahead": 3,
     "loading": 2,
     "metering": 3,
     "pipeline": 3,

@@ -206,13 +206,13 @@ class _Loader:
         except ConversionError as error:
             return None, f"LiteRT cannot run this pass: {error}"
         pixels = self._check_pixels(grad_model.settings.input_size_wh)
-        candidate = LiteRTEngine(program, self._forward_program, self.threads)
+        candidate = LiteRTEngine(program, self._program, self.threads)
         difference = disagreement(TensorFlowEngine(grad_model), candidate, pixels, grad_model.head)
         return (program, "CPU") if difference is None else (None, f"LiteRT disagrees with TensorFlow: {difference}")
 
-    def _forward_program(self) -> Program:
-        """The bare network's flatbuffer, converted when it is first asked for."""
-        entry = self._cached("forward")
+    def _program(self, name: str) -> Program:
+        """A flatbuffer of the network without heatmap, converted when it is first asked for."""
+        entry = self._cached(name)
         if entry is not None and entry.program is not None:
             return entry.program
         with silenced_native_stderr():
@@ -220,8 +220,8 @@ class _Loader:
             self.on_build(f"converting the bare {self.reference.name} for LiteRT, once ...")
             from live_cam.engines.convert import converted
 
-            program = converted(grad_model.forward)
-        return self._kept("forward", self._facts(grad_model, "litert", "CPU"), program) or program
+            program = converted(getattr(grad_model, name))
+        return self._kept(name, self._facts(grad_model, "litert", "CPU"), program) or program
 
     def _grad_model(self) -> GradModel:
         self.on_build(f"loading TensorFlow and {self.reference.name} ...")
@@ -296,7 +296,7 @@ class _Loader:
     def _on_litert(self, program: Program) -> Engine:
         from live_cam.engines.litert import LiteRTEngine
 
-        return LiteRTEngine(program, self._forward_program, self.threads)
+        return LiteRTEngine(program, self._program, self.threads)
 
     def _refuse_where_litert_was_asked_for(self, reason: str) -> None:
         if self.engine == "litert":
@@ -306,7 +306,7 @@ class _Loader:
         if self.reference.identity is None:
             return None
         request = dataclasses.asdict(self.request)
-        if kind == "forward":
+        if kind != "explain":
             # The bare network is the same whatever is explained.
             request = {name: request[name] for name in ("preprocess", "input_size", "output_name")}
         return pass_key({"kind": kind, "model": self.reference.identity, "engine": self.engine, **request})

@@ -91,6 +91,7 @@ class GradModel:
             then those of the best classes, best first. The indices are the explained and the contrasted
             class; -1 stands for the top class and for none.
         forward: ``(pixels)`` to the outputs alone: the bare network.
+        masked_forward: ``(pixels, mask (h, w) float32)`` to the outputs for the normalized picture times the mask.
         model: The model.
         layer_names: The target layers.
         head: What kind of output the model has.
@@ -109,6 +110,7 @@ class GradModel:
         width, height = settings.input_size_wh
         pixels = tf.TensorSpec((1, height, width, 3), tf.uint8, name="pixels")
         class_indices = tf.TensorSpec((2,), tf.int32, name="class_indices")
+        mask = tf.TensorSpec((height, width), tf.float32, name="mask")
         self.trace_count = 0
         self.layer_names: tuple[str, ...] = ()
         self.head: Head = "logits"
@@ -116,6 +118,7 @@ class GradModel:
         self.settings = settings
         # No autograph: it would wrap every error in pages about our own source.
         self.forward = tf.function(self._forward, input_signature=[pixels], autograph=False)
+        self.masked_forward = tf.function(self._masked_forward, input_signature=[pixels, mask], autograph=False)
         self.explain = tf.function(self._explain, input_signature=[pixels, class_indices], autograph=False)
         self.output_count = int(self.explain.get_concrete_function().structured_outputs[0].shape[0])
         avoid_grouped_fusion(self.explain.get_concrete_function().graph)
@@ -123,10 +126,18 @@ class GradModel:
     def _forward(self, pixels: tf.Tensor) -> tf.Tensor:
         return flat(self.outputs(pixels))
 
-    def outputs(self, pixels: tf.Tensor) -> tf.Tensor:
-        """The model itself, not compiled: (1, h, w, 3) uint8 BGR to (1, n) of any precision."""
+    def _masked_forward(self, pixels: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+        return flat(self.outputs(pixels, mask))
+
+    def outputs(self, pixels: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
+        """The model itself, not compiled: (1, h, w, 3) uint8 BGR to (1, n) of any precision.
+
+        What a mask, (h, w), leaves of the normalized pixels is zero where it is zero.
+        """
         settings = self.settings
         values = normalized(pixels, settings.preprocessing, settings.channel_count)
+        if mask is not None:
+            values = values * mask[:, :, tf.newaxis]
         with in_single_precision(self.model):
             outputs = chosen_output(self.model, self.model(values, training=False), settings.output_name)
         # One logit stands for two classes, as one sigmoid does.

@@ -194,7 +194,7 @@ def run_session(
         sinks = [stack.enter_context(sink) for sink in _sinks(settings, source, renderer, on_line)]
 
         def load(frame: Frame) -> Explainer:
-            return load_explainer(**settings.explainer, check_image=frame.image, on_build=on_build)
+            return load_explainer(**settings.explainer, check_image=frame.image, on_build=on_build, on_warning=on_line)
 
         pipeline = Pipeline(
             source,

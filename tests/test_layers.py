@@ -54,6 +54,7 @@ HOMES = {
         "litert_gradients",
         "models.build",
         "models.efficientnet_lite",
+        "models.own_code",
         "models.quiet_tensorflow",
         "engines.tensorflow",
         "engines.convert",

@@ -119,11 +119,13 @@ def _cells(start: float, length: float, count: int) -> tuple[np.ndarray, np.ndar
 
 
 def _prediction(prediction: Prediction) -> dict[str, Any]:
-    return {
+    """With the model's own number where that is no probability."""
+    line = {
         "class_index": prediction.class_index,
         "label": prediction.label,
         "probability": _finite(prediction.probability),
     }
+    return line if prediction.probability is not None else {**line, "value": _finite(prediction.value)}
 
 
 def _finite(number: float | None) -> float | None:

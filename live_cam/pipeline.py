@@ -20,6 +20,7 @@ from live_cam.metering import RunMeter
 from live_cam.render.views import Renderer
 from live_cam.sinks import Sink
 from live_cam.sources import Source
+from live_cam.sources.live import LiveSource
 
 # Deep enough that a slow frame of one stage does not stop the next, shallow enough that 4K frames stay few.
 _CAPTURED_CAPACITY = 3
@@ -151,11 +152,15 @@ class Pipeline:
             if frame is None:
                 return
             self.meter.frames_read += 1
+            if isinstance(self._source, LiveSource):
+                self.meter.reconnects = self._source.reconnects
             if self._source.is_live or self.preview is None:
                 self.preview = frame
             if not self._captured.put(_Captured(frame, time.monotonic())):
                 return
-            self.meter.frames_dropped = self._captured.dropped_count
+            # Those between two reads count as well: a live source's indexes have gaps there.
+            skipped_count = frame.index + 1 - self.meter.frames_read if self._source.is_live else 0
+            self.meter.frames_dropped = self._captured.dropped_count + skipped_count
 
     def _explain(self) -> None:
         captured = self._captured.get()

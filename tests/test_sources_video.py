@@ -18,7 +18,7 @@ from live_cam.errors import SettingError, SourceError
 from live_cam.frame import Frame
 from live_cam.sources import open_source
 from live_cam.sources.color import is_full_range
-from live_cam.sources.container import display_name
+from live_cam.sources.address import display_name
 from live_cam.sources.video import VideoSource
 
 

@@ -131,9 +131,7 @@ def _ended_early(pipeline: Pipeline, is_live: bool) -> Ending:
 class _Screen:
     """What the window shows from moment to moment."""
 
-    def __init__(
-        self, window: Window, pipeline: Pipeline, paced: bool, is_live: bool, outages: OutageTeller
-    ) -> None:
+    def __init__(self, window: Window, pipeline: Pipeline, paced: bool, is_live: bool, outages: OutageTeller) -> None:
         self._window = window
         self._pipeline = pipeline
         self._outages = outages

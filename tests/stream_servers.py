@@ -124,9 +124,7 @@ class MjpegServer:
     def _serve(self, client: socket.socket) -> None:
         try:
             client.recv(65536)
-            client.sendall(
-                b"HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=picture\r\n\r\n"
-            )
+            client.sendall(b"HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=picture\r\n\r\n")
             with self._lock:
                 self._clients.add(client)
             self._send_pictures(client)

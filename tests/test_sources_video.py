@@ -17,8 +17,8 @@ from media_clips import SHARED_VIDEOS, decoded_by_ffmpeg, number_of, probe, writ
 from live_cam.errors import SettingError, SourceError
 from live_cam.frame import Frame
 from live_cam.sources import open_source
-from live_cam.sources.color import is_full_range
 from live_cam.sources.address import display_name
+from live_cam.sources.color import is_full_range
 from live_cam.sources.video import VideoSource
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from live_cam.render.text import BOLD, DIM_BGR, TextLine, draw_plate
 
 _CENTRE_XY = (0.5, 0.5)
-_EMPTY_SIZE_WH = (640, 360)
+_EMPTY_SIZE_WH = (640, 480)
 _EMPTY_GREY = 32
 _BRIGHTNESS_OF_THE_PAST = 0.4
 _NAME_SIZE = 0.78
@@ -16,7 +16,7 @@ _LONG_SECONDS = 3
 
 
 def opening_card(name: str, waited_seconds: float) -> np.ndarray:
-    """The picture before the first one: (360, 640, 3) uint8, BGR.
+    """The picture before the first one: (480, 640, 3) uint8, BGR.
 
     Args:
         name: Of the source.

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import cv2
 
-from live_cam.errors import SourceError
+from live_cam.errors import SettingError, SourceError
 from live_cam.frame import Frame
 from live_cam.lifetime import ClosedByWith
 from live_cam.sources.quiet import quiet_opencv
@@ -36,6 +36,20 @@ class CameraRequest:
 
     size_wh: tuple[int, int] | None = None
     fps: float | None = None
+
+    @staticmethod
+    def parsed(size: str | None, fps: float | None) -> CameraRequest:
+        """From a size as "1280x720" and a rate.
+
+        Raises:
+            SettingError: The size is not written like that, or the rate is not above 0.
+        """
+        found = None if size is None else re.fullmatch(r"([1-9]\d{0,4})[xX]([1-9]\d{0,4})", size)
+        if size is not None and found is None:
+            raise SettingError(f"--camera-size takes width x height, such as 1280x720, not {size!r}")
+        if fps is not None and not 0 < fps < float("inf"):
+            raise SettingError(f"--camera-fps takes a number above 0, not {fps:g}")
+        return CameraRequest((int(found[1]), int(found[2])) if found else None, fps)
 
 
 class CameraSource(ClosedByWith):

@@ -221,8 +221,8 @@ class LiveSource(ClosedByWith):
                 self._reader = _Reader(self._open_again, self._changed, self._patience_seconds)
 
     def _patience_after(self, lost: _Reader) -> float:
-        # One frame and no second one in time: a camera of a frame every few seconds must get its chance.
-        if lost.frame_count != 1 or lost.has_ended:
+        # Late from the start: a camera of a frame every few seconds must get its chance.
+        if lost.frame_count > 1 or lost.has_ended:
             return _PATIENCE_SECONDS
         return min(2 * self._patience_seconds, _LONGEST_PATIENCE_SECONDS)
 

@@ -208,7 +208,7 @@ class RtspServer:
             while not self._answered(client, requests):
                 pass
             self._play(client)
-        except OSError:
+        except (OSError, av.FFmpegError):
             pass
         finally:
             self._clients.discard(client)

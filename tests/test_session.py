@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 from conftest import RunLivecam, environment_with, line_count, livecam_command
-from media_clips import SHARED_VIDEOS, numbered_image, packet_times, probe, write_clip, write_heavy_clip
+from media_clips import SHARED_VIDEOS, packet_times, probe, write_clip, write_heavy_clip
 from stream_servers import MjpegServer
 
 pytestmark = pytest.mark.usefixtures("warm_cache")

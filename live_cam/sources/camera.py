@@ -89,7 +89,9 @@ class CameraSource(ClosedByWith):
             self._capture.release()
             raise SourceError(_why_not(index, was_opened))
         self.size_wh = (image.shape[1], image.shape[0])
-        self.remark = _unlike(request, self.name, self.size_wh, self._capture.get(cv2.CAP_PROP_FPS))
+        self.remark: str | None = None
+        if request != CameraRequest():
+            self.remark = _unlike(request, self.name, self.size_wh, self._capture.get(cv2.CAP_PROP_FPS))
 
     def read(self) -> Frame | None:
         """Waits for the next frame; None only after ``close``.

@@ -14,13 +14,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from live_cam.errors import LiveCamError, SettingError, SourceError
 from live_cam.frame import Frame
 from live_cam.lifetime import ClosedByWith
-from live_cam.sources import Source
+
+if TYPE_CHECKING:
+    from live_cam.sources import Source
 
 _FIRST_PAUSES_SECONDS = (0.5, 1.0, 1.5)
 _LONG_AWAY_SECONDS = 600.0
@@ -201,11 +204,12 @@ class LiveSource(ClosedByWith):
 
     def _start_again(self) -> None:
         """Leaves the reader behind and, after a pause, starts another; returns early when closed."""
-        lost = self._reader
-        lost.leave_behind()
         if self._is_closed:
             return
-        problem = lost.problem()
+        lost = self._reader
+        problem = lost.problem()  # before it is left, which ends it
+        self._patience_seconds = self._patience_after(lost)
+        lost.leave_behind()
         self.outage = self.outage or Outage(self._last_seconds, problem)
         if not self._retry.allows(self._tries):
             tried = f"; gave up after {self._tries} tries" if self._tries else ""
@@ -217,7 +221,6 @@ class LiveSource(ClosedByWith):
         with self._changed:
             if not self._is_closed:
                 self._arrived_count += lost.frame_count
-                self._patience_seconds = self._patience_after(lost)
                 self._reader = _Reader(self._open_again, self._changed, self._patience_seconds)
 
     def _patience_after(self, lost: _Reader) -> float:

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from live_cam.errors import SettingError, SourceError
 from live_cam.loading import load_explainer, referenced
+from live_cam.opening import check_live, opened_source
 from live_cam.pipeline import Pipeline
 from live_cam.render.views import Renderer, RenderSettings
 from live_cam.running import run
 from live_cam.sources import Source, open_source
 from live_cam.sources.address import display_name, is_url
 from live_cam.sources.camera import CameraRequest
-from live_cam.sources.live import LiveSource, Retry
+from live_cam.sources.live import Retry
 
 if TYPE_CHECKING:
     from live_cam.explainer import Explainer
@@ -191,12 +192,13 @@ def run_session(
         LiveCamError: One line; where something was made, it says where that is.
     """
     renderer = Renderer(settings.render)
-    _check_camera(settings.source)
+    check_live(settings.source)
     referenced(settings.explainer.get("model", ""), settings.explainer.get("weights"))
     _check_outputs(settings)
     with ExitStack() as stack:
         window = _early_window(settings, stack)
-        source = _opened(settings, window, on_line)
+        is_watched = settings.output.wants_window(is_live=False) and settings.output.output is None
+        source = opened_source(settings.source, is_watched, window, on_line)
         if source is None:
             return _NOTHING
         stack.enter_context(source)
@@ -253,33 +255,6 @@ def _check_outputs(settings: SessionSettings) -> None:
         if settings.source.input_path is not None:
             refuse_same_file(settings.source.input_path, path)
         check_output(path, output.overwrite)
-
-
-def _check_camera(source: SourceSettings) -> None:
-    Retry.parsed(source.retry)
-    CameraRequest.parsed(source.camera_size, source.camera_fps)
-    if source.webcam is None and (source.camera_size is not None or source.camera_fps is not None):
-        raise SettingError("--camera-size and --camera-fps are for --webcam; another source has its own")
-
-
-def _opened(settings: SessionSettings, window: Window | None, on_line: Callable[[str], None]) -> Source | None:
-    """The source; None if the user ended the wait for it."""
-    wanted = settings.source
-    is_watched = settings.output.wants_window(is_live=False) and settings.output.output is None
-    if wanted.is_elsewhere:
-        from live_cam.outages import opened
-
-        source = opened(wanted.open, wanted.shown_name, Retry.parsed(wanted.retry), window)
-        if isinstance(source, LiveSource) and source.remark is not None:
-            on_line(source.remark)
-        if source is None or source.is_live or not wanted.loop:
-            return source
-        source.close()
-    if wanted.image is None and (wanted.loop or (wanted.is_demo and is_watched)):
-        from live_cam.sources.loop import LoopedSource
-
-        return LoopedSource(wanted.open)
-    return wanted.open()
 
 
 def _early_window(settings: SessionSettings, stack: ExitStack) -> Window | None:

@@ -116,6 +116,7 @@ def test_a_source_that_leaves_is_noticed_and_resumed(server: MjpegServer, leave:
         wait_until(lambda: len(watcher.counts) > before + 3, RESUMED_SECONDS + SLACK_SECONDS)
         assert (source.outage, source.reconnects) == (None, 1)
         watcher.assert_nothing_twice()
+        wait_until(lambda: threads_and_files()[0] == 1)  # the reader that was left behind is gone
 
 
 def bad_part(kind: str, number: int) -> bytes:

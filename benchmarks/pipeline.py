@@ -13,8 +13,10 @@ from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
+import cv2  # before PyAV: Qt, which comes with it, hangs in its first window when PyAV's libraries were there first
+
+# isort: split
 import av
-import cv2
 import numpy as np
 from camera import LoopbackCamera, number_of
 from measuring import MemorySource, conditions, demo_images, markdown_table, median_ms, ratio_text, write_section
@@ -24,7 +26,6 @@ from live_cam.bench import recorded_demo
 from live_cam.frame import Frame, Result
 from live_cam.measuring import interleaved, timed
 from live_cam.pipeline import Pipeline
-from live_cam.render.cards import opening_card
 from live_cam.render.hud import Status
 from live_cam.render.views import Renderer, RenderSettings
 from live_cam.running import run
@@ -162,10 +163,6 @@ class _WatchedWindow(Window):
 def camera(options: argparse.Namespace, folder: Path) -> list[Row]:
     """From the moment a camera sends a picture to the moment it is drawn with its heatmap, and to when it is shown."""
     window = None if display_problem(os.environ) else _WatchedWindow()
-    if window is not None:
-        # As in livecam: the window is there before the model. Opened behind LiteRT, Qt was seen to hang.
-        window.show(opening_card("the camera", 0.0), Status())
-        window.poll(0.1)
     explainer = load_explainer(options.model)
     sender = LoopbackCamera.of_images(demo_images((640, 480), options.frames), _CAMERA_FPS)
     drawn = _Arrivals()

@@ -118,7 +118,7 @@ def end_to_end(options: argparse.Namespace, folder: Path) -> list[Row]:
 
 
 def _pipeline_fps(explainer: Explainer, source: Source) -> float:
-    pipeline = Pipeline(source, lambda frame: explainer, Renderer(RenderSettings()), sinks=[])
+    pipeline = Pipeline(source, lambda frame: explainer, Renderer(RenderSettings()), sinks=[], explains_ahead=True)
     run(pipeline, source, sinks=[])
     return pipeline.meter.fps or float("nan")
 

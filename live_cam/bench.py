@@ -195,7 +195,14 @@ def _end_to_end(
     frame_count: int,
     on_progress: Progress,
 ) -> dict[str, Any]:
-    pipeline = Pipeline(source, lambda frame: explainer, renderer, sinks=[], max_frames=frame_count)
+    pipeline = Pipeline(
+        source,
+        lambda frame: explainer,
+        renderer,
+        sinks=[],
+        max_frames=frame_count,
+        explains_ahead=not source.is_live,
+    )
 
     def tell(running: Pipeline) -> None:
         on_progress("end to end", running.meter.frames_explained, frame_count)

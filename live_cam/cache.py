@@ -37,6 +37,7 @@ _FORMULA_MODULES = (
     "models/efficientnet_lite.py",
     "models/families.py",
     "models/inspect.py",
+    "models/own_code.py",
     "models/torch_weights.py",
 )
 _LIBRARIES = ("tensorflow", "keras", "ai-edge-litert")
@@ -54,6 +55,7 @@ class PassFacts:
         preprocessing: Name of the normalization inside the pass.
         engine: "litert" or "tensorflow".
         engine_reason: Why that one, in a few words.
+        doubt: What shows that the preprocessing cannot be right, and what to do; empty where nothing does.
     """
 
     layer: str
@@ -63,6 +65,7 @@ class PassFacts:
     preprocessing: str
     engine: str
     engine_reason: str
+    doubt: str = ""
 
 
 @dataclass(frozen=True)

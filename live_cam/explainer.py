@@ -14,7 +14,7 @@ from live_cam.engines import Engine
 from live_cam.errors import SettingError
 from live_cam.frame import Explanation, Prediction
 from live_cam.predictions import best_first, class_index_of, class_probabilities, predictions_of, top_class_index
-from live_cam.preprocess import PREPROCESSINGS, FrameFitter
+from live_cam.preprocess import FrameFitter
 from live_cam.scorecam import score_cam
 
 TOP_CLASS = -1
@@ -131,16 +131,13 @@ class Explainer:
         )
 
     def _score_cam(self, activations: np.ndarray, pixels: np.ndarray, class_index: int) -> np.ndarray:
-        preprocessing = PREPROCESSINGS[self.facts.preprocessing]
-        mean = preprocessing.mean if preprocessing.colour_order == "bgr" else preprocessing.mean[::-1]
-
-        def probability_of(masked_pixels: np.ndarray) -> float:
-            probabilities = class_probabilities(self._engine.forward(masked_pixels), self.facts.head)
+        def probability_of(mask: np.ndarray) -> float:
+            probabilities = class_probabilities(self._engine.masked_forward(pixels, mask), self.facts.head)
             if probabilities is None:
                 raise SettingError("score-cam weighs by probability, and this model gives a number; take grad-cam")
             return float(probabilities[class_index])
 
-        return score_cam(activations, pixels, mean, probability_of)
+        return score_cam(activations, self.facts.input_size_wh, probability_of)
 
     def _other_maps(
         self, outputs: np.ndarray, maps: Sequence[np.ndarray], explained_index: int

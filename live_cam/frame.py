@@ -75,8 +75,20 @@ class Result:
         frame: The frame as it was read.
         explanation: As computed, before any smoothing over time.
         drawn: The same frame with heatmap and caption drawn; same index and time as ``frame``.
+        earlier_frame: The one that was explained, where explanations come behind; None: ``frame`` itself.
     """
 
     frame: Frame
     explanation: Explanation
     drawn: Frame
+    earlier_frame: Frame | None = None
+
+    @property
+    def explained_frame(self) -> Frame:
+        """The frame that ``explanation`` is of."""
+        return self.earlier_frame or self.frame
+
+    @property
+    def heat_age_seconds(self) -> float:
+        """How much older the explained frame is; 0 where the frame was drawn with its own explanation."""
+        return self.frame.time_seconds - self.explained_frame.time_seconds

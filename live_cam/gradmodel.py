@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from live_cam.cam import CAM_METHODS, SCORE_CAM, fused
@@ -90,6 +91,7 @@ class GradModel:
             then those of the best classes, best first. The indices are the explained and the contrasted
             class; -1 stands for the top class and for none.
         forward: ``(pixels)`` to the outputs alone: the bare network.
+        masked_forward: ``(pixels, mask (h, w) float32)`` to the outputs for the normalized picture times the mask.
         model: The model.
         layer_names: The target layers.
         head: What kind of output the model has.
@@ -108,6 +110,7 @@ class GradModel:
         width, height = settings.input_size_wh
         pixels = tf.TensorSpec((1, height, width, 3), tf.uint8, name="pixels")
         class_indices = tf.TensorSpec((2,), tf.int32, name="class_indices")
+        mask = tf.TensorSpec((height, width), tf.float32, name="mask")
         self.trace_count = 0
         self.layer_names: tuple[str, ...] = ()
         self.head: Head = "logits"
@@ -115,6 +118,7 @@ class GradModel:
         self.settings = settings
         # No autograph: it would wrap every error in pages about our own source.
         self.forward = tf.function(self._forward, input_signature=[pixels], autograph=False)
+        self.masked_forward = tf.function(self._masked_forward, input_signature=[pixels, mask], autograph=False)
         self.explain = tf.function(self._explain, input_signature=[pixels, class_indices], autograph=False)
         self.output_count = int(self.explain.get_concrete_function().structured_outputs[0].shape[0])
         avoid_grouped_fusion(self.explain.get_concrete_function().graph)
@@ -122,10 +126,18 @@ class GradModel:
     def _forward(self, pixels: tf.Tensor) -> tf.Tensor:
         return flat(self.outputs(pixels))
 
-    def outputs(self, pixels: tf.Tensor) -> tf.Tensor:
-        """The model itself, not compiled: (1, h, w, 3) uint8 BGR to (1, n) of any precision."""
+    def _masked_forward(self, pixels: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+        return flat(self.outputs(pixels, mask))
+
+    def outputs(self, pixels: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
+        """The model itself, not compiled: (1, h, w, 3) uint8 BGR to (1, n) of any precision.
+
+        What a mask, (h, w), leaves of the normalized pixels is zero where it is zero.
+        """
         settings = self.settings
         values = normalized(pixels, settings.preprocessing, settings.channel_count)
+        if mask is not None:
+            values = values * mask[:, :, tf.newaxis]
         with in_single_precision(self.model):
             outputs = chosen_output(self.model, self.model(values, training=False), settings.output_name)
         # One logit stands for two classes, as one sigmoid does.
@@ -178,24 +190,26 @@ def avoid_grouped_fusion(graph: tf.Graph) -> None:
 
 
 def normalized(pixels: tf.Tensor, preprocessing: Preprocessing, channel_count: int = 3) -> tf.Tensor:
-    """(1, h, w, 3) uint8 BGR to what the network was trained on: (1, h, w, channels) float32."""
-    values = normalized_colour(pixels, preprocessing)
-    if channel_count == 3:
-        return values
-    luma = _LUMA_RGB if preprocessing.colour_order == "rgb" else _LUMA_RGB[::-1]
-    return tf.reduce_sum(values * tf.constant(luma, tf.float32), axis=-1, keepdims=True)
+    """(1, h, w, 3) uint8 BGR to what the network was trained on: (1, h, w, channels) float32.
+
+    One 1x1 convolution orders and normalizes, x / std - mean / std, and weighs the colours for a grey network: LiteRT
+    does it in a quarter of the time that reversing, multiplying and adding takes.
+    """
+    kernel, bias = normalization_kernel(preprocessing, channel_count)
+    values = tf.nn.conv2d(tf.cast(pixels, tf.float32), kernel[np.newaxis, np.newaxis], strides=1, padding="VALID")
+    return tf.nn.bias_add(values, bias) if bias.any() else values
 
 
-def normalized_colour(pixels: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
-    """(1, h, w, 3) uint8 BGR to float32 in the network's order and range."""
-    # Reversed while a channel is still one byte.
-    ordered = tf.reverse(pixels, axis=[-1]) if preprocessing.colour_order == "rgb" else pixels
-    values = tf.cast(ordered, tf.float32)
-    if preprocessing.name == "raw":
-        return values
-    # x / std - mean / std as one multiplication and one addition.
-    std = tf.constant(preprocessing.std, tf.float32)
-    return values * (1.0 / std) - tf.constant(preprocessing.mean, tf.float32) / std
+def normalization_kernel(preprocessing: Preprocessing, channel_count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Weights, (3, channels) float32, of BGR values in 0..255, and the (channels,) float32 bias."""
+    std = np.array(preprocessing.std)
+    kernel, bias = np.diag(1 / std), -np.array(preprocessing.mean) / std
+    if channel_count == 1:
+        luma = _LUMA_RGB if preprocessing.colour_order == "rgb" else _LUMA_RGB[::-1]
+        kernel, bias = kernel @ np.reshape(luma, (3, 1)), bias @ np.reshape(luma, (3, 1))
+    if preprocessing.colour_order == "rgb":
+        kernel = kernel[::-1]
+    return kernel.astype(np.float32), bias.astype(np.float32)
 
 
 @contextmanager

@@ -21,13 +21,14 @@ from live_cam.models.labels import imagenet_labels, read_labels
 from live_cam.models.reference import ModelReference, referenced
 from live_cam.models.specs import DEFAULT_MODEL
 from live_cam.native_output import silenced_native_stderr
-from live_cam.predictions import both_directions
+from live_cam.predictions import both_directions, class_count_of
 from live_cam.preprocess import FITS, PREPROCESSINGS, FrameFitter
 
 if TYPE_CHECKING:
     import keras
 
     from live_cam.gradmodel import GradModel
+    from live_cam.models.inspect import InputShape
 
 METHODS = (*CAM_METHODS, SCORE_CAM)
 SCORES = ("logit", "probability")
@@ -81,6 +82,7 @@ def load_explainer(
     unsafe: bool = False,
     check_image: np.ndarray | None = None,
     on_build: Callable[[str], None] | None = None,
+    on_warning: Callable[[str], None] | None = None,
 ) -> Explainer:
     """Makes ready to explain what a model sees.
 
@@ -109,6 +111,7 @@ def load_explainer(
         check_image: (height, width, 3) uint8 BGR on which LiteRT must agree with TensorFlow before it is trusted;
             None for a picture made for that.
         on_build: Called with a line of text before anything that takes long.
+        on_warning: Called with a line on what looks wrong, each time; ``on_build`` if not given.
 
     Raises:
         ModelError: The model, its weights or its labels cannot be used.
@@ -124,8 +127,11 @@ def load_explainer(
     # Before what takes long.
     given_names = read_labels(labels) if isinstance(labels, str | Path) else labels
     request = PassRequest(preprocess, input_size, layer_names(layer), method, score, top_maps, output_name)
-    loader = _Loader(reference, request, engine, threads, check_image, on_build or (lambda line: None))
+    label_count = None if given_names is None else len(given_names)
+    loader = _Loader(reference, request, engine, threads, label_count, check_image, on_build or (lambda line: None))
     running_engine, facts = loader.engine_and_facts()
+    if facts.doubt:
+        (on_warning or loader.on_build)(f"warning: {facts.doubt}")
     names = class_names(given_names, reference, facts)
     return Explainer(reference.name, running_engine, facts, names, method, fit, top_k, contrast)
 
@@ -142,14 +148,19 @@ def class_names(names: Sequence[str] | None, reference: ModelReference, facts: P
     Raises:
         ModelError: There are more or fewer names than classes.
     """
-    class_count = 2 if facts.head == "binary" else facts.output_count
+    class_count = class_count_of(facts.head, facts.output_count)
     if names is None:
         known = imagenet_labels() if reference.has_imagenet_labels else ()
         # A named model with other weights may have another head; numbers are better than wrong names.
         names = known if len(known) == class_count else [str(index) for index in range(class_count)]
-    if len(names) != class_count:
-        raise ModelError(f"{len(names)} labels for {class_count} classes of {reference.name}; give one label a class")
+    check_label_count(len(names), class_count, reference.name)
     return both_directions(names) if facts.head == "regression" else tuple(names)
+
+
+def check_label_count(label_count: int, class_count: int, model_name: str) -> None:
+    """Raises ModelError where there are more or fewer labels than classes."""
+    if label_count != class_count:
+        raise ModelError(f"{label_count} labels for {class_count} classes of {model_name}; give one label a class")
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,6 +171,7 @@ class _Loader:
     request: PassRequest
     engine: str
     threads: int | None
+    label_count: int | None
     check_image: np.ndarray | None
     on_build: Callable[[str], None]
 
@@ -206,13 +218,13 @@ class _Loader:
         except ConversionError as error:
             return None, f"LiteRT cannot run this pass: {error}"
         pixels = self._check_pixels(grad_model.settings.input_size_wh)
-        candidate = LiteRTEngine(program, self._forward_program, self.threads)
+        candidate = LiteRTEngine(program, self._program, self.threads)
         difference = disagreement(TensorFlowEngine(grad_model), candidate, pixels, grad_model.head)
         return (program, "CPU") if difference is None else (None, f"LiteRT disagrees with TensorFlow: {difference}")
 
-    def _forward_program(self) -> Program:
-        """The bare network's flatbuffer, converted when it is first asked for."""
-        entry = self._cached("forward")
+    def _program(self, name: str) -> Program:
+        """A flatbuffer of the network without heatmap, converted when it is first asked for."""
+        entry = self._cached(name)
         if entry is not None and entry.program is not None:
             return entry.program
         with silenced_native_stderr():
@@ -220,8 +232,8 @@ class _Loader:
             self.on_build(f"converting the bare {self.reference.name} for LiteRT, once ...")
             from live_cam.engines.convert import converted
 
-            program = converted(grad_model.forward)
-        return self._kept("forward", self._facts(grad_model, "litert", "CPU"), program) or program
+            program = converted(getattr(grad_model, name))
+        return self._kept(name, self._facts(grad_model, "litert", "CPU"), program) or program
 
     def _grad_model(self) -> GradModel:
         self.on_build(f"loading TensorFlow and {self.reference.name} ...")
@@ -237,7 +249,7 @@ class _Loader:
             model,
             PassSettings(
                 input_size_wh=shape.size_wh,
-                preprocessing=PREPROCESSINGS[self._preprocessing(model)],
+                preprocessing=PREPROCESSINGS[self._preprocessing(model, shape)],
                 layers=request.layers,
                 method=request.method,
                 score=request.score,
@@ -247,31 +259,32 @@ class _Loader:
                 linear_outputs=found_linear_outputs(model),
             ),
         )
-        if self.reference.preprocessing is None:
-            self._say_doubts(grad_model)
+        if self.label_count is not None:
+            # Before the conversion, which takes long.
+            class_count = class_count_of(grad_model.head, grad_model.output_count)
+            check_label_count(self.label_count, class_count, self.reference.name)
         return grad_model
 
-    def _preprocessing(self, model: keras.Model) -> str:
+    def _preprocessing(self, model: keras.Model, shape: InputShape) -> str:
         if self.request.preprocess != "auto":
             return self.request.preprocess
         if self.reference.preprocessing is not None:
             return self.reference.preprocessing
         from live_cam.models.inspect import found_preprocessing
 
-        found = found_preprocessing(model)
+        found = found_preprocessing(model, shape)
         self.on_build(f"preprocessing {found.name}: {found.reason}")
         return found.name
 
-    def _say_doubts(self, grad_model: GradModel) -> None:
+    def _doubt(self, grad_model: GradModel) -> str:
+        if self.reference.preprocessing is not None:
+            return ""
         from live_cam.doubts import preprocessing_doubt
 
         doubt = preprocessing_doubt(grad_model, self._check_pixels(grad_model.settings.input_size_wh))
-        if doubt is not None:
-            others = ", ".join(name for name in PREPROCESSINGS if name != grad_model.settings.preprocessing.name)
-            self.on_build(
-                f"warning: with preprocessing {grad_model.settings.preprocessing.name} {doubt}; "
-                f"try --preprocess with one of {others}"
-            )
+        name = grad_model.settings.preprocessing.name
+        others = ", ".join(other for other in PREPROCESSINGS if other != name)
+        return "" if doubt is None else f"with preprocessing {name} {doubt}; try --preprocess with one of {others}"
 
     def _check_pixels(self, size_wh: tuple[int, int]) -> np.ndarray:
         image = made_picture() if self.check_image is None else self.check_image
@@ -286,6 +299,7 @@ class _Loader:
             preprocessing=grad_model.settings.preprocessing.name,
             engine=engine,
             engine_reason=reason,
+            doubt=self._doubt(grad_model),
         )
 
     def _on_tensorflow(self, grad_model: GradModel, reason: str) -> tuple[Engine, PassFacts]:
@@ -296,7 +310,7 @@ class _Loader:
     def _on_litert(self, program: Program) -> Engine:
         from live_cam.engines.litert import LiteRTEngine
 
-        return LiteRTEngine(program, self._forward_program, self.threads)
+        return LiteRTEngine(program, self._program, self.threads)
 
     def _refuse_where_litert_was_asked_for(self, reason: str) -> None:
         if self.engine == "litert":
@@ -306,7 +320,7 @@ class _Loader:
         if self.reference.identity is None:
             return None
         request = dataclasses.asdict(self.request)
-        if kind == "forward":
+        if kind != "explain":
             # The bare network is the same whatever is explained.
             request = {name: request[name] for name in ("preprocess", "input_size", "output_name")}
         return pass_key({"kind": kind, "model": self.reference.identity, "engine": self.engine, **request})

@@ -20,8 +20,8 @@ class RunMeter:
     Attributes:
         frames_read: Taken from the source.
         frames_explained: Through the network.
-        frames_written: Handed to all sinks.
-        frames_dropped: Of a live source, thrown away because newer ones had come.
+        frames_written: Drawn and handed to all sinks.
+        frames_dropped: Of a live source, captured and never drawn because newer ones had come.
         reconnects: Times frames of a live source came again after it was lost.
         first_frame_seconds: From the creation of this process to the first drawn frame; None before it.
     """
@@ -49,7 +49,11 @@ class RunMeter:
         """Times what is done inside as one frame's share of that stage."""
         started_seconds = time.perf_counter()
         yield
-        self._stages[name].add(time.perf_counter() - started_seconds)
+        self.took(name, time.perf_counter() - started_seconds)
+
+    def took(self, name: str, seconds: float) -> None:
+        """Notes what one frame's share of a stage took; a stage is noted by one thread."""
+        self._stages[name].add(seconds)
 
     def drawn(self, latency_seconds: float) -> None:
         """Notes that a frame was drawn, that long after it was captured."""

@@ -2,41 +2,33 @@
 
     source ─read─► captured ─explain─► explained ─draw, write─► results ─► whoever shows them
 
-Files: every frame, in order. Live sources: the newest frame only. The first error ends the run; where the source
-breaks, what it gave before is still explained and written.
+Files: every frame, in order. Live sources: the newest frame only; see ``live_cam.handover``. The first error ends the
+run; where the source breaks, what it gave before is still explained and written.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from itertools import chain
 
+from live_cam.ahead import guessed_passes
 from live_cam.channel import Channel
 from live_cam.explainer import Explainer
 from live_cam.frame import Explanation, Frame, Result
+from live_cam.governor import Governor
+from live_cam.handover import Captured, EveryFrame, Explained, NewestFrame
 from live_cam.metering import RunMeter
 from live_cam.render.views import Renderer
 from live_cam.sinks import Sink
 from live_cam.sources import Source
 from live_cam.sources.live import LiveSource
+from live_cam.steady import SteadyPass
 
-# Deep enough that a slow frame of one stage does not stop the next, shallow enough that 4K frames stay few.
-_CAPTURED_CAPACITY = 3
-_EXPLAINED_CAPACITY = 2
-
-
-@dataclass(frozen=True, eq=False)
-class _Captured:
-    frame: Frame
-    captured_seconds: float
-
-
-@dataclass(frozen=True, eq=False)
-class _Explained:
-    captured: _Captured
-    explanation: Explanation
+_SHOWN_CAPACITY = 2
+_SHORTEST_PAUSE_SECONDS = 0.002
 
 
 class Pipeline:
@@ -47,10 +39,14 @@ class Pipeline:
         load: Makes the explainer, given the first frame; called in the explaining thread while frames already come.
         renderer: Draws.
         sinks: Written in order; the caller finishes and closes them, after ``stop``.
-        target: The class to explain, as an index or a label; None for each frame's top class.
+        target: The class to explain, as an index or a label; None for the top class.
         max_frames: Ends the run after so many explained frames.
         shows_every_frame: Whether ``results`` hands out every frame, making the run wait for who takes them; else the
             newest only.
+        steady: Explains with a memory of the frames before; with its usual settings if not given.
+        governor: Says when to explain; every frame, as soon as it can be, if not given.
+        explains_ahead: Whether several frames may be in the network at once: more of them a second, each later. Not for
+            a live source.
 
     Attributes:
         meter: Counts and clocks.
@@ -58,6 +54,7 @@ class Pipeline:
         preview: The newest captured frame, to show until the explainer is ready; of a file, its first.
         explainer: None until it is ready.
         last_explanation: Of the last drawn frame.
+        steady: The class and the smoothing in use; both may be changed while the run goes on.
     """
 
     def __init__(
@@ -69,6 +66,9 @@ class Pipeline:
         target: int | str | None = None,
         max_frames: int | None = None,
         shows_every_frame: bool = False,
+        steady: SteadyPass | None = None,
+        governor: Governor | None = None,
+        explains_ahead: bool = False,
     ) -> None:
         self.meter = RunMeter()
         self.explainer: Explainer | None = None
@@ -76,19 +76,20 @@ class Pipeline:
         self.last_explanation: Explanation | None = None
         self._source, self._load, self._renderer, self._sinks = source, load, renderer, sinks
         self._target, self._max_frames = target, max_frames
-        newest_only = source.is_live
-        self._captured: Channel[_Captured] = Channel(1 if newest_only else _CAPTURED_CAPACITY, newest_only)
-        self._explained: Channel[_Explained] = Channel(_EXPLAINED_CAPACITY)
-        self.results: Channel[Result] = Channel(_EXPLAINED_CAPACITY if shows_every_frame else 1, not shows_every_frame)
+        self.steady = steady or SteadyPass()
+        self._governor = governor or Governor()
+        self._explains_ahead = explains_ahead
+        self._handover = NewestFrame(self._governor.limits) if source.is_live else EveryFrame()
+        self.results: Channel[Result] = Channel(_SHOWN_CAPACITY if shows_every_frame else 1, not shows_every_frame)
         self._stopping = threading.Event()
         self._error: BaseException | None = None
         self._error_lock = threading.Lock()
         self._threads = [
-            threading.Thread(target=self._guarded, args=(stage, output), name=f"livecam-{name}", daemon=True)
-            for name, stage, output in (
-                ("capture", self._capture, self._captured),
-                ("explain", self._explain, self._explained),
-                ("render", self._render, self.results),
+            threading.Thread(target=self._guarded, args=(stage, end), name=f"livecam-{name}", daemon=True)
+            for name, stage, end in (
+                ("capture", self._capture, self._handover.end_frames),
+                ("explain", self._explain, self._handover.end_explained),
+                ("render", self._render, self.results.close),
             )
         ]
 
@@ -100,13 +101,13 @@ class Pipeline:
     def end_capture(self) -> None:
         """Takes no more frames; those that were taken still go through."""
         self._stopping.set()
-        self._captured.close()
+        self._handover.end_frames()
 
     def cancel(self) -> None:
         """Drops whatever is on its way."""
         self._stopping.set()
-        for channel in (self._captured, self._explained, self.results):
-            channel.cancel()
+        self._handover.cancel()
+        self.results.cancel()
 
     def wait(self, timeout_seconds: float) -> None:
         """Waits for the threads.
@@ -133,7 +134,7 @@ class Pipeline:
         if self._error is not None:
             raise self._error
 
-    def _guarded(self, stage: Callable[[], None], output: Channel) -> None:
+    def _guarded(self, stage: Callable[[], None], end: Callable[[], None]) -> None:
         try:
             stage()
         except BaseException as error:  # noqa: BLE001 — raised again in the caller by raise_error
@@ -143,7 +144,7 @@ class Pipeline:
             if stage != self._capture:
                 self.cancel()
         finally:
-            output.close()
+            end()
 
     def _capture(self) -> None:
         while not self._stopping.is_set():
@@ -156,40 +157,65 @@ class Pipeline:
                 self.meter.reconnects = self._source.reconnects
             if self._source.is_live or self.preview is None:
                 self.preview = frame
-            if not self._captured.put(_Captured(frame, time.monotonic())):
+            if not self._handover.put_frame(Captured(frame, time.monotonic())):
                 return
-            # Those between two reads count as well: a live source's indexes have gaps there.
-            skipped_count = frame.index + 1 - self.meter.frames_read if self._source.is_live else 0
-            self.meter.frames_dropped = self._captured.dropped_count + skipped_count
 
     def _explain(self) -> None:
-        captured = self._captured.get()
+        captured = self._handover.frame_to_explain()
         if captured is None:
             return
         explainer = self._load(captured.frame)
-        class_index = None if self._target is None else explainer.class_index(self._target)
+        if self._target is not None:
+            self.steady.classes.choose(explainer.class_index(self._target))
         self.explainer = explainer
-        while captured is not None:
-            with self.meter.stage("preprocess"):
-                network_input = explainer.preprocess(captured.frame.image)
-            with self.meter.stage("explain"):
-                explanation = explainer.explain_input(network_input, class_index)
+        for explained in self._explained_frames(explainer, captured):
             self.meter.frames_explained += 1
-            if not self._explained.put(_Explained(captured, explanation)):
+            if not self._handover.put_explained(explained):
                 return
             if self.meter.frames_explained == self._max_frames:
-                self.end_capture()
-                self._captured.cancel()
-            captured = self._captured.get()
+                self._stopping.set()
+                self._handover.end_frames(drop_waiting=True)
+                return
+            self._wait_for_governor()
+
+    def _explained_frames(self, explainer: Explainer, first: Captured) -> Iterator[Explained]:
+        frames = chain([first], iter(self._handover.frame_to_explain, None))
+        if not self._explains_ahead:
+            yield from (self._explained(explainer, captured) for captured in frames)
+            return
+        passes = guessed_passes(explainer, lambda: next(frames, None), lambda: self.steady.classes.state.class_index)
+        with closing(passes):
+            for one in passes:
+                self._governor.begins()
+                self.meter.took("preprocess", one.preprocess_seconds)
+                self.meter.took("explain", one.explain_seconds)
+                steadied = self.steady.explain(one, one.network_input, one.captured.frame.time_seconds)
+                yield Explained(one.captured, steadied)
+
+    def _explained(self, explainer: Explainer, captured: Captured) -> Explained:
+        self._governor.begins()
+        with self.meter.stage("preprocess"):
+            network_input = explainer.preprocess(captured.frame.image)
+        with self.meter.stage("explain"):
+            steadied = self.steady.explain(explainer, network_input, captured.frame.time_seconds)
+        return Explained(captured, steadied)
+
+    def _wait_for_governor(self) -> None:
+        while (pause_seconds := self._governor.pause_seconds()) > 0:
+            if self._stopping.wait(max(pause_seconds, _SHORTEST_PAUSE_SECONDS)):
+                return
 
     def _render(self) -> None:
-        while (explained := self._explained.get()) is not None:
-            frame = explained.captured.frame
+        while (drawing := self._handover.next_to_draw()) is not None:
+            frame, explained = drawing.captured.frame, drawing.explained
+            steadied, explained_frame = explained.steadied, explained.captured.frame
+            self.meter.frames_dropped = self._handover.dropped_count
             with self.meter.stage("render"):
-                drawn = self._renderer.draw(frame, explained.explanation)
-            self.meter.drawn(time.monotonic() - explained.captured.captured_seconds)
-            self.last_explanation = explained.explanation
-            result = Result(frame, explained.explanation, drawn)
+                drawn = self._renderer.draw(frame, steadied.drawn, steadied.scale)
+            self.meter.drawn(time.monotonic() - drawing.captured.captured_seconds)
+            self.last_explanation = steadied.explanation
+            earlier_frame = None if explained_frame is frame else explained_frame
+            result = Result(frame, steadied.explanation, drawn, earlier_frame)
             with self.meter.stage("write"):
                 for sink in self._sinks:
                     sink.write(result)

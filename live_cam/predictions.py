@@ -22,6 +22,11 @@ def class_values(outputs: np.ndarray, head: Head) -> np.ndarray:
     return np.array([1 - outputs[0], outputs[0]], np.float32) if head == "binary" else outputs
 
 
+def class_count_of(head: Head, output_count: int) -> int:
+    """How many classes, or numbers, so many outputs tell of: a single sigmoid output tells of two."""
+    return 2 if head == "binary" else output_count
+
+
 def top_class_index(outputs: np.ndarray, head: Head) -> int:
     """The class that is explained where none is named; of numbers the first: they are no rivals."""
     return 0 if head == "regression" else int(class_values(outputs, head).argmax())

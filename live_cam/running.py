@@ -190,5 +190,6 @@ class _Screen:
             engine=None if explainer is None else explainer.engine_name,
             # Of a recording it is only the time in our own queues.
             latency_ms=meter.recent_latency_ms if self._is_live else None,
+            heat_age_ms=None if result.earlier_frame is None else 1e3 * result.heat_age_seconds,
             dropped_count=meter.frames_dropped,
         )

@@ -10,11 +10,10 @@ import numpy as np
 
 def score_cam(
     activations: np.ndarray,
-    pixels: np.ndarray,
-    neutral_bgr: tuple[float, float, float],
+    size_wh: tuple[int, int],
     probability_of: Callable[[np.ndarray], float],
 ) -> np.ndarray:
-    """Score-CAM (Wang et al. 2020, algorithm 1, arXiv:1910.01279).
+    """Score-CAM (Wang et al. 2020, eq. 4-6 and algorithm 1, arXiv:1910.01279).
 
     A channel's weight is how probable the class is in the picture seen through that channel alone: its map, enlarged
     and stretched to [0, 1], masks the picture. The paper takes the softmax of the channels' scores; of log
@@ -23,23 +22,19 @@ def score_cam(
 
     Args:
         activations: (h, w, channels) float32, the target layer's output for the whole picture.
-        pixels: (1, height, width, 3) uint8, BGR.
-        neutral_bgr: The colour the network sees as zero: what is masked out becomes it.
-        probability_of: The class's probability for such pixels.
+        size_wh: Of the network's input.
+        probability_of: The class's probability for the normalized picture times a mask, (height, width) float32.
 
     Returns:
         (h, w) float32, >= 0.
     """
-    height, width = pixels.shape[1:3]
-    neutral = np.array(neutral_bgr, np.float32)
     weights = np.zeros(activations.shape[-1], np.float32)
     for channel in range(activations.shape[-1]):
-        one_map = activations[..., channel]
-        lowest, spread = float(one_map.min()), float(np.ptp(one_map))
+        # Stretched when it is enlarged, as in eq. 6: an enlarged map need not reach its extremes.
+        enlarged = cv2.resize(activations[..., channel], size_wh, interpolation=cv2.INTER_LINEAR)
+        spread = float(np.ptp(enlarged))
         if spread > 0:
-            mask = cv2.resize((one_map - lowest) / spread, (width, height), interpolation=cv2.INTER_LINEAR)
-            masked = neutral + (pixels - neutral) * mask[..., np.newaxis]
-            weights[channel] = probability_of(np.rint(masked).astype(np.uint8))
+            weights[channel] = probability_of((enlarged - enlarged.min()) / spread)
     total = float(weights.sum())
     shares = weights / total if total > 0 else weights
     return np.maximum((activations * shares).sum(axis=-1), 0).astype(np.float32)

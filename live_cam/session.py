@@ -9,15 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from live_cam.errors import SettingError, SourceError
+from live_cam.governor import Governor
 from live_cam.loading import load_explainer, referenced
 from live_cam.opening import check_live, opened_source
 from live_cam.pipeline import Pipeline
 from live_cam.render.views import Renderer, RenderSettings
 from live_cam.running import run
+from live_cam.smoothing import DEFAULT_HALF_LIFE_SECONDS
 from live_cam.sources import Source, open_source
 from live_cam.sources.address import display_name, is_url
 from live_cam.sources.camera import CameraRequest
 from live_cam.sources.live import Retry
+from live_cam.steady import SteadyPass
 
 if TYPE_CHECKING:
     from live_cam.explainer import Explainer
@@ -125,15 +128,34 @@ class OutputSettings:
 
 
 @dataclass(frozen=True)
+class Limits:
+    """How much may be explained.
+
+    Attributes:
+        max_cpu_percent: Of the whole machine, for the whole process; None for all there is.
+        explanations_per_second: Of a live source; None for as many as there are frames.
+    """
+
+    max_cpu_percent: float | None = None
+    explanations_per_second: float | None = None
+
+    def governor(self, is_live: bool) -> Governor:
+        """Keeps these limits; of a recording, every frame is explained."""
+        return Governor(self.max_cpu_percent, self.explanations_per_second if is_live else None)
+
+
+@dataclass(frozen=True)
 class SessionSettings:
     """A whole job.
 
     Attributes:
         source: Where frames come from.
         explainer: Arguments for ``load_explainer``.
-        target: The class to explain, as an index or a label; None for each frame's top class.
+        target: The class to explain, as an index or a label; None for the top class.
         render: How the picture looks.
         output: What is made.
+        smooth_seconds: Half-life of the heatmaps; 0: each frame on its own.
+        limits: How much may be explained.
         environment: The process's environment variables, for the window.
     """
 
@@ -142,6 +164,8 @@ class SessionSettings:
     target: str | None = None
     render: RenderSettings = RenderSettings()
     output: OutputSettings = OutputSettings()
+    smooth_seconds: float = DEFAULT_HALF_LIFE_SECONDS
+    limits: Limits = Limits()
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -191,7 +215,7 @@ def run_session(
     Raises:
         LiveCamError: One line; where something was made, it says where that is.
     """
-    renderer = Renderer(settings.render)
+    renderer, steady = Renderer(settings.render), SteadyPass(settings.smooth_seconds)
     check_live(settings.source)
     referenced(settings.explainer.get("model", ""), settings.explainer.get("weights"))
     _check_outputs(settings)
@@ -203,10 +227,12 @@ def run_session(
             return _NOTHING
         stack.enter_context(source)
         window = _window(settings, source, stack, window)
+        if settings.limits.explanations_per_second is not None and not source.is_live:
+            on_line(f"--fps is for cameras and streams; of {source.name} every frame is explained")
         sinks = [stack.enter_context(sink) for sink in _sinks(settings, source, renderer, on_line)]
 
         def load(frame: Frame) -> Explainer:
-            return load_explainer(**settings.explainer, check_image=frame.image, on_build=on_build)
+            return load_explainer(**settings.explainer, check_image=frame.image, on_build=on_build, on_warning=on_line)
 
         pipeline = Pipeline(
             source,
@@ -216,6 +242,10 @@ def run_session(
             settings.target,
             settings.source.max_frames,
             shows_every_frame=window is not None and not source.is_live and settings.output.output is None,
+            steady=steady,
+            governor=settings.limits.governor(source.is_live),
+            # Who watches wants each frame soon; who records wants the last one soon.
+            explains_ahead=window is None and not source.is_live,
         )
         total = _expected_frames(source, settings.source.max_frames)
         try:

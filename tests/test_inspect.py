@@ -149,6 +149,45 @@ def test_a_network_that_says_always_the_same_is_doubted():
     assert "with preprocessing unit the model says the same of a picture and of a black one" in line
 
 
+def test_a_doubt_is_said_again_by_a_run_that_loads_no_model(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    saturating(-1e6, "relu").save(tmp_path / "stuck.keras")
+    said = {"building": [], "warning": []}
+    for _ in range(2):
+        said = {"building": [], "warning": []}
+        load_explainer(tmp_path / "stuck.keras", on_build=said["building"].append, on_warning=said["warning"].append)
+    assert said["building"] == []
+    (line,) = said["warning"]
+    assert line.startswith("warning: with preprocessing unit the model says the same")
+
+
+class OwnCode(keras.Model):
+    """Brings its pixels into range in its own ``call``, or does not."""
+
+    def __init__(self, prepare):
+        super().__init__()
+        self.prepare = prepare
+        self.parts = [*body(), *head()]
+
+    def call(self, pixels):
+        return applied(self.parts, self.prepare(pixels))
+
+
+@pytest.mark.parametrize(
+    ("prepare", "name"),
+    [
+        (lambda pixels: pixels / 127.5 - 1, "raw"),
+        (lambda pixels: keras.ops.cast(pixels, "float32") * (1 / 255), "raw"),
+        (lambda pixels: keras.applications.resnet.preprocess_input(pixels), "raw"),
+        (lambda pixels: keras.ops.pad(pixels, ((0, 0), (1, 1), (1, 1), (0, 0))), "unit"),
+        (lambda pixels: pixels, "unit"),
+    ],
+)
+def test_arithmetic_in_the_code_of_a_model_is_a_normalization(prepare, name):
+    explainer = load_explainer(OwnCode(prepare), input_size=SIZE, engine="tensorflow")
+    assert explainer.facts.preprocessing == name
+
+
 def test_a_preprocessing_that_is_given_is_not_searched_for():
     lines = []
     explainer = load_explainer(

@@ -271,9 +271,12 @@ def test_a_missing_model_file_is_one_line(tmp_path):
 
 
 @pytest.mark.parametrize("labels", [["a", "b", "c"], ["a"] * 5])
-def test_labels_of_the_wrong_length_are_refused(model_path, labels):
-    with pytest.raises(ModelError, match=f"{len(labels)} labels for 4 classes"):
-        load_explainer(model_path, labels=labels)
+def test_labels_of_the_wrong_length_are_refused_before_the_model_is_converted(model_path, labels):
+    lines = []
+    with pytest.raises(ModelError, match=f"{len(labels)} labels for 4 classes of small.keras; give one label a class"):
+        load_explainer(model_path, labels=labels, on_build=lines.append)
+    assert [line for line in lines if line.startswith("loading")]
+    assert not [line for line in lines if line.startswith("converting")]
 
 
 @pytest.mark.parametrize("target", [None, 0, 1, 2, 3])

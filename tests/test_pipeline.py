@@ -17,6 +17,7 @@ from live_cam.lifetime import ClosedByWith
 from live_cam.pipeline import Pipeline
 from live_cam.render.views import Renderer, RenderSettings
 from live_cam.running import Ending, run
+from live_cam.steady import SteadyPass
 
 # An end takes at most two seconds where a stage cannot be interrupted; the rest is slack for a busy machine.
 LONGEST_END_SECONDS = 6.0
@@ -62,7 +63,7 @@ class ListSource(ClosedByWith):
 
 
 class MeanExplainer:
-    """Explains a picture by its brightness: the class is the grey level, the map the picture's own first channel."""
+    """Explains a picture by its brightness: the top class is the grey level, the map the picture's first channel."""
 
     engine_name = "arithmetic"
 
@@ -77,6 +78,10 @@ class MeanExplainer:
             raise SettingError(f"unknown class {target!r}")
         return 7
 
+    def side_by_side(self) -> tuple[MeanExplainer, ...]:
+        # Of unlike speed, so that later frames are ready before earlier ones.
+        return tuple(MeanExplainer(self._seconds * share, self._fails_at, self._started) for share in (1.5, 1, 0.2))
+
     def preprocess(self, image: np.ndarray) -> NetworkInput:
         return NetworkInput(image[None], (0.0, 0.0, 1.0, 1.0))
 
@@ -86,9 +91,13 @@ class MeanExplainer:
         self._count += 1
         self._started.set()
         time.sleep(self._seconds)
-        grey = int(network_input.pixels.mean()) if class_index is None else class_index
-        prediction = Prediction(grey, str(grey), 0.5, 0.5)
-        return Explanation((prediction,), prediction, network_input.pixels[0, ::8, ::8, 0].astype(np.float32))
+        top = grey_class(int(network_input.pixels.mean()), 0.6)
+        explained = top if class_index in (None, top.class_index) else grey_class(class_index, 0.3)
+        return Explanation((top,), explained, network_input.pixels[0, ::8, ::8, 0].astype(np.float32))
+
+
+def grey_class(grey: int, probability: float) -> Prediction:
+    return Prediction(grey, str(grey), probability, probability)
 
 
 class ListSink:
@@ -137,12 +146,13 @@ def run_of(source: ListSource, sink: ListSink, explainer: MeanExplainer | None =
     return run(pipeline_of(source, sink, explainer, **settings), source, [sink])
 
 
-def single_threaded(frames: Iterable[Frame], explainer: MeanExplainer) -> list[Result]:
+def single_threaded(frames: Iterable[Frame], explainer: MeanExplainer, half_life_seconds: float = 0.15) -> list[Result]:
     """The same work in one loop: what any number of threads must come to."""
-    renderer, results = Renderer(RenderSettings()), []
+    renderer, steady, results = Renderer(RenderSettings()), SteadyPass(half_life_seconds), []
     for frame in frames:
-        explanation = explainer.explain_input(explainer.preprocess(frame.image))
-        results.append(Result(frame, explanation, renderer.draw(frame, explanation)))
+        steadied = steady.explain(explainer, explainer.preprocess(frame.image), frame.time_seconds)
+        drawn = renderer.draw(frame, steadied.drawn, steadied.scale)
+        results.append(Result(frame, steadied.explanation, drawn))
     return results
 
 
@@ -150,16 +160,21 @@ def assert_same(result: Result, expected: Result) -> None:
     assert result.frame.index == result.drawn.index == expected.frame.index
     assert result.drawn.time_seconds == expected.drawn.time_seconds
     assert result.explanation.predictions == expected.explanation.predictions
+    assert result.explanation.explained == expected.explanation.explained
     np.testing.assert_array_equal(result.explanation.heatmap, expected.explanation.heatmap)
     np.testing.assert_array_equal(result.drawn.image, expected.drawn.image)
 
 
-def test_a_file_gives_every_frame_once_and_in_order_as_one_loop_would():
+@pytest.mark.parametrize("explains_ahead", [False, True])
+@pytest.mark.parametrize("half_life_seconds", [0.15, 0])
+def test_a_file_gives_every_frame_once_and_in_order_as_one_loop_would(half_life_seconds: float, explains_ahead: bool):
     source, sink = ListSource(40), ListSink()
-    ending = run_of(source, sink)
+    explainer = MeanExplainer(seconds=0.005)
+    ending = run_of(source, sink, explainer, steady=SteadyPass(half_life_seconds), explains_ahead=explains_ahead)
     assert ending == Ending(is_complete=True)
     assert sink.indexes == list(range(40))
-    for result, expected in zip(sink.results, single_threaded(ListSource(40)._frames, MeanExplainer()), strict=True):
+    alone = single_threaded(ListSource(40)._frames, MeanExplainer(), half_life_seconds)
+    for result, expected in zip(sink.results, alone, strict=True):
         assert_same(result, expected)
     assert sink.is_finished
     assert sink.is_closed
@@ -176,20 +191,41 @@ def test_a_slow_network_loses_no_frame_of_a_file():
     assert report["stage_ms"]["explain"]["p50"] >= 9.9  # as long as the explainer sleeps
 
 
-def test_the_real_explainer_in_threads_says_what_it_says_in_a_loop(photograph_path: Path, warm_cache: None):
+@pytest.mark.parametrize("explains_ahead", [False, True])
+def test_the_real_explainer_in_threads_says_what_it_says_in_a_loop(
+    photograph_path: Path, warm_cache: None, explains_ahead: bool
+):
     import cv2
 
     from live_cam import load_explainer
 
-    photograph = cv2.imread(str(photograph_path))
-    frames = [Frame(np.roll(photograph, 40 * index, axis=1), index, index / 25) for index in range(4)]
+    # After the cut the class is another: what was guessed for those frames is wrong.
+    cat, coffee = (cv2.imread(str(photograph_path.with_name(name))) for name in ("chelsea.png", "coffee.png"))
+    images = [np.roll(image, 40 * index, axis=1) for image in (cat, coffee) for index in range(4)]
+    frames = [Frame(image, index, index / 25) for index, image in enumerate(images)]
     source, sink = ListSource(0), ListSink()
     source._frames = iter(frames)
-    run_of(source, sink, load_explainer())
-    expected = single_threaded(frames, load_explainer())
+    run_of(source, sink, load_explainer(threads=2), explains_ahead=explains_ahead)
+    expected = single_threaded(frames, load_explainer(threads=2))
+    assert len({result.explanation.explained.label for result in expected}) > 1
     assert expected[0].explanation.predictions[0].label == "Egyptian cat"
     for result, alone in zip(sink.results, expected, strict=True):
         assert_same(result, alone)
+
+
+def test_what_was_explained_before_the_network_broke_is_kept_in_order_also_ahead():
+    source, sink = ListSource(40), ListSink()
+    with pytest.raises(ModelError, match="the network broke"):
+        run_of(source, sink, MeanExplainer(seconds=0.001, fails_at=5), explains_ahead=True)
+    assert sink.indexes == list(range(len(sink.indexes)))
+
+
+def test_no_more_frames_than_asked_for_come_from_ahead():
+    source, sink = ListSource(40), ListSink()
+    pipeline = pipeline_of(source, sink, explains_ahead=True, max_frames=7)
+    run(pipeline, source, [sink])
+    assert sink.indexes == list(range(7))
+    assert pipeline.meter.frames_explained == 7
 
 
 def test_a_live_source_gives_the_newest_frame_and_counts_the_others():

@@ -199,15 +199,17 @@ def test_a_live_stream_is_recorded(run_livecam: RunLivecam, camera_server: Mjpeg
     assert_done(done)
     stream = probe(output)
     assert (stream["codec_name"], stream["width"], stream["height"]) == ("h264", 160, 120)
-    assert stream["nb_read_packets"] == "20"
-    assert len(sidecar_lines(sidecar)) == 20
     indexes = [line["index"] for line in sidecar_lines(sidecar)]
     assert indexes == sorted(set(indexes))
     facts = json.loads(report.read_text())
     assert facts["source"] == address
-    assert facts["frames_explained"] == facts["frames_written"] == 20
+    assert facts["frames_explained"] == 20
+    # On a machine too slow for its camera, there are pictures between the explained ones.
+    assert facts["frames_written"] >= 20
+    assert int(stream["nb_read_packets"]) == facts["frames_written"]
+    assert 10 <= len(indexes) <= 20
     # Every frame that was left out is accounted for.
-    assert facts["frames_dropped"] >= indexes[-1] - 19
+    assert facts["frames_dropped"] >= indexes[-1] + 1 - facts["frames_written"]
 
 
 def test_a_live_stream_opens_a_window_unless_told_not_to(
@@ -243,4 +245,4 @@ def test_ctrl_c_on_a_live_run_finishes_the_film(
     assert errors == ""
     assert str(output) in printed.splitlines()[-1]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.mp4", "s.jsonl"]
-    assert int(probe(output)["nb_read_packets"]) == len(sidecar_lines(tmp_path / "s.jsonl")) > 10
+    assert int(probe(output)["nb_read_packets"]) >= len(sidecar_lines(tmp_path / "s.jsonl")) > 10

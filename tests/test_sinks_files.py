@@ -221,6 +221,7 @@ def test_sidecars_are_valid_json_whatever_comes(tmp_path):
     (line,) = sink.path.read_text(encoding="utf-8").splitlines()
     parsed = json.loads(line, parse_constant=refuse)
     assert [one["probability"] for one in parsed["predictions"]] == [None, None]
+    assert parsed["predictions"][0]["value"] == 3.0
     assert parsed["predictions"][0]["label"] == 'größe\n"km"'
     assert parsed["heatmap"]["centroid_xy"] is None
 

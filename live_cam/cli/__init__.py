@@ -95,6 +95,7 @@ def watch(
     colormap: options.Colormap = "turbo",
     opacity: options.Opacity = 0.6,
     blend: options.Blend = "heat",
+    smooth: options.Smooth = 0.15,
     view: options.View = "overlay",
     mirror: options.Mirror = False,
     output: options.Output = None,
@@ -105,6 +106,8 @@ def watch(
     show: options.Show = None,
     loop: options.Loop = False,
     retry: options.RetryTimes = None,
+    max_cpu: options.MaxCpu = None,
+    fps: options.Fps = None,
     version: bool = typer.Option(False, "--version", callback=_show_version, is_eager=True, help="Print the version."),
 ) -> None:
     """Shows, live, what an image classifier looks at.
@@ -123,7 +126,7 @@ def watch(
         raise typer.BadParameter("give only one of --webcam, --video, --image and --demo", ctx=context)
     from live_cam.cli.watching import watch_source
     from live_cam.render.views import RenderSettings
-    from live_cam.session import OutputSettings, SessionSettings, SourceSettings
+    from live_cam.session import Limits, OutputSettings, SessionSettings, SourceSettings
 
     watch_source(
         SessionSettings(
@@ -149,6 +152,8 @@ def watch(
             target=target,
             render=RenderSettings(colormap, opacity, blend, view, mirror),
             output=OutputSettings(output, sidecar, report, overwrite, show),
+            smooth_seconds=smooth,
+            limits=Limits(max_cpu, fps),
             environment=os.environ,
         ),
         quiet,

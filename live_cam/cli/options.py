@@ -136,6 +136,15 @@ Blend: TypeAlias = Annotated[
     str,
     typer.Option(metavar="NAME", help="heat (cold areas show the raw frame) or constant.", rich_help_panel=_PICTURE),
 ]
+Smooth: TypeAlias = Annotated[
+    float,
+    typer.Option(
+        metavar="SECONDS",
+        min=0,
+        help="Half-life of the heat and hold of the class; 0: each frame on its own.",
+        rich_help_panel=_PICTURE,
+    ),
+]
 View: TypeAlias = Annotated[
     str, typer.Option(metavar="NAME", help="overlay, split, heatmap or original.", rich_help_panel=_PICTURE)
 ]
@@ -177,6 +186,27 @@ RetryTimes: TypeAlias = Annotated[
         metavar="N|forever",
         help="Try a lost camera or stream N times in a row, also at the start; "
         "if not given, forever once it gave pictures.",
+        rich_help_panel=_LIVE,
+    ),
+]
+MaxCpu: TypeAlias = Annotated[
+    float | None,
+    typer.Option(
+        "--max-cpu",
+        metavar="PERCENT",
+        min=1,
+        max=100,
+        help="Explain less often, to use at most this much of the whole machine.",
+        rich_help_panel=_LIVE,
+    ),
+]
+Fps: TypeAlias = Annotated[
+    float | None,
+    typer.Option(
+        "--fps",
+        metavar="N",
+        min=0.1,
+        help="Explanations a second at most; the picture stays as smooth as the camera's.",
         rich_help_panel=_LIVE,
     ),
 ]

@@ -6,7 +6,7 @@ import signal
 from types import FrameType
 
 from live_cam.cli.console import Console
-from live_cam.render.caption import percent_text
+from live_cam.render.caption import score_text
 from live_cam.session import Outcome, SessionSettings, run_session
 
 
@@ -31,8 +31,7 @@ def summary(outcome: Outcome) -> str:
     parts = [f"{outcome.frames_explained} frame{'' if outcome.frames_explained == 1 else 's'}"]
     if outcome.frames_explained == 1 and outcome.last_explanation is not None:
         explained = outcome.last_explanation.explained
-        certainty = "" if explained.probability is None else f" {percent_text(explained.probability)}"
-        parts.append(f"{explained.label}{certainty}")
+        parts.append(f"{explained.label} {score_text(explained)}")
     if outcome.fps is not None:
         parts.append(f"{outcome.fps:.1f} fps")
     parts.append(f"{outcome.wall_seconds:.1f} s")

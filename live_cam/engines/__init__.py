@@ -37,6 +37,9 @@ class Engine(Protocol):
     def forward(self, pixels: np.ndarray) -> np.ndarray:
         """The raw outputs, (n,) float32, of the bare network."""
 
+    def masked_forward(self, pixels: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """The same for the normalized pixels times a mask, (h, w) float32: what Score-CAM looks at."""
+
     def side_by_side(self) -> tuple[Engine, ...]:
         """Engines of the same pass that together explain more frames a second, each for a thread of its own.
 

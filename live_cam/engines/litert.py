@@ -23,7 +23,7 @@ class LiteRTEngine:
 
     Args:
         explain_program: Flatbuffer of the one pass.
-        forward_program: Gives the flatbuffer of the bare network; called when that is first asked for.
+        program_of: Gives the flatbuffer of "forward" or "masked_forward"; called when that is first asked for.
         threads: How many; None for one a core this process may use.
     """
 
@@ -32,11 +32,11 @@ class LiteRTEngine:
     def __init__(
         self,
         explain_program: Program,
-        forward_program: Callable[[], Program],
+        program_of: Callable[[str], Program],
         threads: int | None = None,
     ) -> None:
         self.threads = threads or usable_cores()
-        self._explain_program, self._forward_program = explain_program, forward_program
+        self._explain_program, self._program_of = explain_program, program_of
 
     def explain(self, pixels: np.ndarray, class_indices: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         """See ``Engine.explain``."""
@@ -46,6 +46,10 @@ class LiteRTEngine:
     def forward(self, pixels: np.ndarray) -> np.ndarray:
         """See ``Engine.forward``."""
         return self._forward.run(pixels)[0]
+
+    def masked_forward(self, pixels: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """See ``Engine.masked_forward``."""
+        return self._masked_forward.run(pixels, mask)[0]
 
     def side_by_side(self) -> tuple[LiteRTEngine, ...]:
         """See ``Engine.side_by_side``.
@@ -60,7 +64,7 @@ class LiteRTEngine:
             return (self,)
         # Read once: each interpreter would map the file anew.
         shared = program.read_bytes() if isinstance(program, Path) else program
-        return tuple(LiteRTEngine(shared, self._forward_program, self.threads // count) for _ in range(count))
+        return tuple(LiteRTEngine(shared, self._program_of, self.threads // count) for _ in range(count))
 
     @cached_property
     def _explain(self) -> _Runner:
@@ -68,7 +72,11 @@ class LiteRTEngine:
 
     @cached_property
     def _forward(self) -> _Runner:
-        return _Runner(self._forward_program(), self.threads)
+        return _Runner(self._program_of("forward"), self.threads)
+
+    @cached_property
+    def _masked_forward(self) -> _Runner:
+        return _Runner(self._program_of("masked_forward"), self.threads)
 
 
 class _Runner:

@@ -16,6 +16,7 @@ class TensorFlowEngine:
     def __init__(self, grad_model: GradModel) -> None:
         self._explain = grad_model.explain.get_concrete_function()
         self._forward = grad_model.forward
+        self._masked_forward = grad_model.masked_forward
 
     def explain(self, pixels: np.ndarray, class_indices: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         """See ``Engine.explain``."""
@@ -25,6 +26,10 @@ class TensorFlowEngine:
     def forward(self, pixels: np.ndarray) -> np.ndarray:
         """See ``Engine.forward``."""
         return self._forward(tf.constant(pixels)).numpy()
+
+    def masked_forward(self, pixels: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """See ``Engine.masked_forward``."""
+        return self._masked_forward(tf.constant(pixels), tf.constant(mask)).numpy()
 
     def side_by_side(self) -> tuple[TensorFlowEngine, ...]:
         """See ``Engine.side_by_side``: TensorFlow uses every core itself."""

@@ -49,18 +49,33 @@ class InputShape:
     channel_count: int
 
 
-def found_preprocessing(model: keras.Model) -> FoundPreprocessing:
-    """What a model wants: nothing where it normalizes inside itself, what its family wants, else 0..1."""
+def found_preprocessing(model: keras.Model, shape: InputShape | None = None) -> FoundPreprocessing:
+    """What a model wants: nothing where it normalizes inside itself, what its family wants, else 0..1.
+
+    Args:
+        model: Built.
+        shape: Of its input; without it, arithmetic in the model's own code is not looked for.
+    """
     for part in _first_operations(model):
         kind = type(part).__name__
         if kind in _NORMALIZING_LAYERS or kind in _NORMALIZING_OPERATIONS:
             return FoundPreprocessing("raw", f"the model normalizes inside itself, in {part.name}")
     parts = model._flatten_layers()
+    if shape is not None and has_own_code(model):
+        from live_cam.models.own_code import normalizes_its_input
+
+        if normalizes_its_input(model, (*shape.size_wh[::-1], shape.channel_count)):
+            return FoundPreprocessing("raw", "the model normalizes inside itself, in its own code")
     networks = [part.name for part in parts if hasattr(part, "_flatten_layers") and getattr(part, "layers", None)]
     family = family_of([part.name for part in parts], networks)
     if family is not None:
         return FoundPreprocessing(family.preprocessing, f"its layers are those of {family.name}")
     return FoundPreprocessing("unit", "nothing in the model says otherwise; --preprocess sets it")
+
+
+def has_own_code(model: keras.Model) -> bool:
+    """Whether a part of the model computes in Python of its own, which no list of layers shows."""
+    return any(not type(part).__module__.startswith("keras.") for part in model._flatten_layers())
 
 
 def _first_operations(model: Any) -> Iterator[Any]:

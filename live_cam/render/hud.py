@@ -19,11 +19,12 @@ class Status:
     """The state of the run; what is None or empty is not shown.
 
     Attributes:
-        fps: Frames explained a second.
+        fps: Pictures a second.
         label: The explained class, where no caption says it.
         probability: Of that class, in [0, 1].
         engine: "litert" or "tensorflow".
         latency_ms: From a frame's capture to its picture.
+        heat_age_ms: How much older the explained frame is than the one it is drawn over.
         dropped_count: Frames that were thrown away to keep up.
         message: What the user should know now, such as "preparing the model".
     """
@@ -33,6 +34,7 @@ class Status:
     probability: float | None = None
     engine: str | None = None
     latency_ms: float | None = None
+    heat_age_ms: float | None = None
     dropped_count: int = 0
     message: str = ""
 
@@ -63,6 +65,7 @@ def _hud_lines(status: Status) -> list[TextLine]:
     speed = [
         "" if status.fps is None else f"{status.fps:.{1 if status.fps < 9.95 else 0}f} fps",
         "" if status.latency_ms is None else f"{status.latency_ms:.0f} ms",
+        "" if status.heat_age_ms is None else f"heat {status.heat_age_ms:.0f} ms old",
         status.engine or "",
         f"{status.dropped_count} dropped" if status.dropped_count else "",
     ]

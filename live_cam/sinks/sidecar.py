@@ -16,7 +16,7 @@ from live_cam.sinks.partial import PartialFile, cannot_write, is_empty, put_in_p
 
 
 class SidecarSink(PartialFile):
-    """Writes JSON Lines: index, time, predictions, the explained class and where its evidence lies.
+    """Writes a JSON line an explained frame: index, time, predictions, the explained class, where its evidence lies.
 
     ``explained`` is an object like each of ``predictions``; it need not be among them.
 
@@ -31,13 +31,17 @@ class SidecarSink(PartialFile):
     def __init__(self, path: str | Path, overwrite: bool = False) -> None:
         super().__init__(path, overwrite)
         self._file: TextIOWrapper | None = None
+        self._last_index: int | None = None
 
     def write(self, result: Result) -> None:
-        """Writes one line, at once: a run that is killed keeps it.
+        """Writes one line, at once: a run that is killed keeps it. Of what was explained before, it writes none.
 
         Raises:
             SinkError: The disk takes no more.
         """
+        if result.explained_frame.index == self._last_index:
+            return
+        self._last_index = result.explained_frame.index
         try:
             if self._file is None:
                 self._file = self.partial_path.open("w", encoding="utf-8", newline="\n")
@@ -70,8 +74,8 @@ def sidecar_line(result: Result) -> dict[str, Any]:
     """One frame as DESIGN's JSON line; numbers that are not finite become null."""
     explanation = result.explanation
     return {
-        "index": result.frame.index,
-        "time_seconds": _finite(result.frame.time_seconds),
+        "index": result.explained_frame.index,
+        "time_seconds": _finite(result.explained_frame.time_seconds),
         "predictions": [_prediction(one) for one in explanation.predictions],
         "explained": _prediction(explanation.explained),
         "heatmap": heatmap_summary(explanation),
@@ -115,11 +119,13 @@ def _cells(start: float, length: float, count: int) -> tuple[np.ndarray, np.ndar
 
 
 def _prediction(prediction: Prediction) -> dict[str, Any]:
-    return {
+    """With the model's own number where that is no probability."""
+    line = {
         "class_index": prediction.class_index,
         "label": prediction.label,
         "probability": _finite(prediction.probability),
     }
+    return line if prediction.probability is not None else {**line, "value": _finite(prediction.value)}
 
 
 def _finite(number: float | None) -> float | None:

@@ -1,0 +1,167 @@
+"""The same maps as two published libraries make; where one of them departs from a paper, by what and how far.
+
+tf-keras-vis 0.8.7 and xplique 2.0.2, on a network whose target layer has the size of the picture: xplique enlarges
+every map, and does it by a bicubic kernel.
+"""
+
+from __future__ import annotations
+
+import cv2
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+from scipy.ndimage import zoom
+
+from live_cam.loading import load_explainer
+
+SIZE = 32
+CLASS = 2
+TOLERANCE = 1e-4
+
+
+def network(head_activation=None, strides=1):
+    """Two convolutions: behind the first, every place has a gradient of its own."""
+    keras.utils.set_random_seed(11)
+    inputs = keras.Input((SIZE, SIZE, 3))
+    values = layers.Conv2D(6, 3, strides=strides, padding="same", activation="relu", name="maps")(inputs)
+    values = layers.Conv2D(8, 3, strides=2, activation="relu")(values)
+    values = layers.GlobalAveragePooling2D()(values)
+    return keras.Model(inputs, layers.Dense(4, activation=head_activation, name="head")(values))
+
+
+@pytest.fixture(scope="module")
+def image():
+    """(32, 32, 3) uint8, BGR."""
+    return np.random.default_rng(3).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def pixels(image):
+    """The same as the networks get it: (1, 32, 32, 3) float32, RGB, -1 to 1."""
+    return image[np.newaxis, ..., ::-1].astype(np.float32) / 127.5 - 1
+
+
+def our_map(model, image, method, score="logit"):
+    explainer = load_explainer(model, method=method, layer="maps", preprocess="tf", score=score)
+    return stretched(explainer.explain(image, CLASS).heatmap)
+
+
+def tf_keras_vis_map(model, pixels, method):
+    pytest.importorskip("tf_keras_vis", reason="tf-keras-vis is not installed")
+    from tf_keras_vis.gradcam import Gradcam
+    from tf_keras_vis.gradcam_plus_plus import GradcamPlusPlus
+    from tf_keras_vis.layercam import Layercam
+    from tf_keras_vis.scorecam import Scorecam
+    from tf_keras_vis.utils.model_modifiers import ReplaceToLinear
+    from tf_keras_vis.utils.scores import CategoricalScore
+
+    makers = {"grad-cam": Gradcam, "grad-cam++": GradcamPlusPlus, "layercam": Layercam, "score-cam": Scorecam}
+    explainer = makers[method](model, model_modifier=ReplaceToLinear(), clone=True)
+    return stretched(explainer(CategoricalScore(CLASS), pixels, penultimate_layer="maps", expand_cam=False)[0])
+
+
+def xplique_map(model, pixels, method):
+    attributions = pytest.importorskip("xplique.attributions", reason="xplique is not installed")
+    maker = {"grad-cam": attributions.GradCAM, "grad-cam++": attributions.GradCAMPP}[method]
+    target = np.eye(4, dtype=np.float32)[[CLASS]]
+    return stretched(np.asarray(maker(model, conv_layer="maps")(pixels, target))[0, ..., 0])
+
+
+def stretched(heatmap):
+    """From its minimum to its maximum over [0, 1], as tf-keras-vis gives its maps."""
+    heatmap = np.asarray(heatmap, np.float64)
+    assert np.ptp(heatmap) > 0
+    return (heatmap - heatmap.min()) / np.ptp(heatmap)
+
+
+def activations_and_gradients(model, pixels):
+    """Of the layer "maps", (32, 32, 6) each, by a tape and layer after layer."""
+    with tf.GradientTape() as tape:
+        activations = model.get_layer("maps")(pixels)
+        tape.watch(activations)
+        values = activations
+        for layer in model.layers[2:]:
+            values = layer(values)
+        score = values[0, CLASS]
+    gradients = tape.gradient(score, activations)
+    return activations.numpy()[0].astype(np.float64), gradients.numpy()[0].astype(np.float64)
+
+
+def plus_plus(activations, gradients, part_of_sum=1.0, normalized=False):
+    """Grad-CAM++ in numpy, with the peers' departures."""
+    sums = part_of_sum * activations.sum(axis=(0, 1))
+    denominators = 2 * gradients**2 + sums * gradients**3
+    alphas = np.divide(gradients**2, denominators, out=np.zeros_like(gradients), where=denominators != 0)
+    if normalized:
+        totals = alphas.sum(axis=(0, 1))
+        alphas /= np.where(totals == 0, 1, totals)
+    weights = (alphas * np.maximum(gradients, 0)).sum(axis=(0, 1))
+    return stretched(np.maximum((activations * weights).sum(axis=-1), 0))
+
+
+def farthest(one, other):
+    return np.abs(one - other).max()
+
+
+@pytest.mark.parametrize("method", ["grad-cam", "layercam", "score-cam"])
+def test_tf_keras_vis_makes_the_same_map(method, image, pixels):
+    model = network("softmax")
+    assert farthest(our_map(model, image, method), tf_keras_vis_map(model, pixels, method)) <= TOLERANCE
+
+
+def test_xplique_makes_the_same_grad_cam(image, pixels):
+    model = network()
+    assert farthest(our_map(model, image, "grad-cam"), xplique_map(model, pixels, "grad-cam")) <= TOLERANCE
+
+
+def test_of_a_softmax_xplique_explains_the_probability(image, pixels):
+    """The paper takes the score before the softmax (section 3); so do we, unless asked otherwise."""
+    model = network("softmax")
+    theirs = xplique_map(model, pixels, "grad-cam")
+    assert farthest(our_map(model, image, "grad-cam", score="probability"), theirs) <= TOLERANCE
+    assert farthest(our_map(model, image, "grad-cam"), theirs) > 0.3  # 0.38
+
+
+def test_tf_keras_vis_divides_the_alphas_of_grad_cam_plus_plus_by_their_sum(image, pixels):
+    """The paper does not (eq. 10 and 19); the code its authors published does."""
+    model = network()
+    ours, given = our_map(model, image, "grad-cam++"), activations_and_gradients(model, pixels)
+    theirs = tf_keras_vis_map(model, pixels, "grad-cam++")
+    assert farthest(ours, plus_plus(*given)) <= TOLERANCE
+    assert farthest(theirs, plus_plus(*given, normalized=True)) <= TOLERANCE
+    assert farthest(theirs, ours) > 0.01  # 0.016
+
+
+def test_xplique_takes_the_mean_for_the_sum_in_grad_cam_plus_plus(image, pixels):
+    """The paper sums the activations in the denominator of alpha (eq. 19)."""
+    model = network()
+    ours, given = our_map(model, image, "grad-cam++"), activations_and_gradients(model, pixels)
+    theirs = xplique_map(model, pixels, "grad-cam++")
+    assert farthest(ours, plus_plus(*given)) <= TOLERANCE
+    assert farthest(theirs, plus_plus(*given, part_of_sum=1 / SIZE**2)) <= TOLERANCE
+    assert farthest(theirs, ours) > 0.01  # 0.012
+
+
+def test_tf_keras_vis_enlarges_the_masks_of_score_cam_from_corner_to_corner(image, pixels):
+    """The paper says no more than "upsample"; its authors' code and we keep the centres of pixels in place."""
+    model = network("softmax", strides=4)
+    ours, theirs = our_map(model, image, "score-cam"), tf_keras_vis_map(model, pixels, "score-cam")
+    assert (
+        farthest(theirs, masked_by(model, pixels, lambda one: zoom(one, SIZE / len(one), order=1, mode="nearest")))
+        <= TOLERANCE
+    )
+    assert farthest(ours, masked_by(model, pixels, lambda one: cv2.resize(one, (SIZE, SIZE)))) <= TOLERANCE
+    assert farthest(theirs, ours) > 0.001
+
+
+def masked_by(model, pixels, enlarged):
+    """Score-CAM in a loop, with one's own enlargement of the masks."""
+    maps = model.get_layer("maps")(pixels).numpy()[0]
+    weights = []
+    for channel in range(maps.shape[-1]):
+        mask = enlarged(maps[..., channel])
+        mask = (mask - mask.min()) / np.ptp(mask)
+        weights.append(model(pixels * mask[..., np.newaxis]).numpy()[0, CLASS])
+    return stretched(np.maximum((maps * weights).sum(axis=-1), 0))

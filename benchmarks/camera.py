@@ -1,9 +1,16 @@
-"""A camera on the loopback interface: numbered JPEG pictures over HTTP, and when each was sent."""
+"""A camera on the loopback interface: numbered JPEG pictures over HTTP, and when each was sent.
+
+As a program, ``python camera.py FPS``, it serves without an end and prints its address, and the reading of the
+monotonic clock that its first picture is due at.
+"""
 
 from __future__ import annotations
 
+import itertools
+import sys
 import threading
 import time
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import cv2
@@ -27,19 +34,25 @@ def number_of(image: np.ndarray) -> int:
 
 
 class LoopbackCamera:
-    """Serves pictures as MJPEG at a steady rate from when a client asks.
+    """Serves pictures as MJPEG at a steady rate.
+
+    Args:
+        jpeg_of: Makes the picture of a number.
+        count: How many there are; None = no end.
+        fps: How many a second.
+        started_seconds: When the first is due, by the monotonic clock; None = when a client asks.
 
     Attributes:
         url: Where.
-        sent_seconds: Number of each picture to the monotonic clock's reading when it was sent.
+        sent_seconds: Number of each picture to the monotonic clock's reading when it was sent; kept where there is an
+            end.
     """
 
-    def __init__(self, images: list[np.ndarray], fps: float) -> None:
+    def __init__(
+        self, jpeg_of: Callable[[int], bytes], count: int | None, fps: float, started_seconds: float | None = None
+    ) -> None:
         self.sent_seconds: dict[int, float] = {}
-        self._jpegs = [
-            cv2.imencode(".jpg", numbered(image, number))[1].tobytes() for number, image in enumerate(images)
-        ]
-        self._fps = fps
+        self._jpeg_of, self._count, self._fps, self._started_seconds = jpeg_of, count, fps, started_seconds
         camera = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -59,17 +72,49 @@ class LoopbackCamera:
 
     def send(self, stream) -> None:
         """Sends every picture once, each at its time; ends early when the client goes."""
-        started_seconds = time.monotonic()
-        for number, jpeg in enumerate(self._jpegs):
+        started_seconds = time.monotonic() if self._started_seconds is None else self._started_seconds
+        for number in itertools.count() if self._count is None else range(self._count):
+            wait_seconds = started_seconds + number / self._fps - time.monotonic()
+            if wait_seconds < -1:
+                continue  # due long before this client came
+            jpeg = self._jpeg_of(number)
             time.sleep(max(0.0, started_seconds + number / self._fps - time.monotonic()))
-            self.sent_seconds[number] = time.monotonic()
+            if self._count is not None:
+                self.sent_seconds[number] = time.monotonic()
             try:
                 stream.write(b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(jpeg))
                 stream.write(jpeg + b"\r\n")
             except OSError:
                 return
 
+    @staticmethod
+    def of_images(images: list[np.ndarray], fps: float) -> LoopbackCamera:
+        """Serves each picture once, from when a client asks; they are coded before."""
+        jpegs = [cv2.imencode(".jpg", numbered(image, number))[1].tobytes() for number, image in enumerate(images)]
+        return LoopbackCamera(jpegs.__getitem__, len(jpegs), fps)
+
     def close(self) -> None:
         """Ends the server."""
         self._server.shutdown()
         self._server.server_close()
+
+
+def main() -> None:
+    """Serves the demo's pictures until stdin ends."""
+    from measuring import demo_images
+
+    images, fps = demo_images((640, 480), 64), float(sys.argv[1])
+    started_seconds = time.monotonic()
+    camera = LoopbackCamera(
+        lambda number: cv2.imencode(".jpg", numbered(images[number % 64], number % 2**_BITS))[1].tobytes(),
+        None,
+        fps,
+        started_seconds,
+    )
+    print(camera.url, started_seconds, flush=True)
+    sys.stdin.read()
+    camera.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -22,6 +22,7 @@ class RunMeter:
         frames_explained: Through the network.
         frames_written: Drawn and handed to all sinks.
         frames_dropped: Of a live source, captured and never drawn because newer ones had come.
+        reconnects: Times frames of a live source came again after it was lost.
         first_frame_seconds: From the creation of this process to the first drawn frame; None before it.
     """
 
@@ -30,6 +31,7 @@ class RunMeter:
         self.frames_explained = 0
         self.frames_written = 0
         self.frames_dropped = 0
+        self.reconnects = 0
         self.first_frame_seconds: float | None = None
         self._stages = {stage: Durations() for stage in STAGES}
         self._latency = Durations()
@@ -98,7 +100,7 @@ class RunMeter:
             "frames_explained": self.frames_explained,
             "frames_written": self.frames_written,
             "frames_dropped": self.frames_dropped,
-            "reconnects": 0,
+            "reconnects": self.reconnects,
             "fps": rounded(self.fps, 2),
             "wall_seconds": rounded(self.wall_seconds),
             "cpu_seconds": rounded(time.process_time() - self._started_cpu_seconds),

@@ -24,6 +24,7 @@ from live_cam.metering import RunMeter
 from live_cam.render.views import Renderer
 from live_cam.sinks import Sink
 from live_cam.sources import Source
+from live_cam.sources.live import LiveSource
 from live_cam.steady import SteadyPass
 
 _SHOWN_CAPACITY = 2
@@ -152,6 +153,8 @@ class Pipeline:
             if frame is None:
                 return
             self.meter.frames_read += 1
+            if isinstance(self._source, LiveSource):
+                self.meter.reconnects = self._source.reconnects
             if self._source.is_live or self.preview is None:
                 self.preview = frame
             if not self._handover.put_frame(Captured(frame, time.monotonic())):

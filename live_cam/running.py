@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from live_cam.frame import Frame, Result
+from live_cam.outages import OutageTeller
 from live_cam.pipeline import Pipeline
 from live_cam.render.hud import Status
 from live_cam.sinks import Sink
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from live_cam.sinks.window import Window
     from live_cam.sources import Source
 
@@ -45,6 +48,7 @@ def run(
     window: Window | None = None,
     paced: bool = False,
     on_progress: Callable[[Pipeline], None] | None = None,
+    on_line: Callable[[str], None] = lambda line: None,
 ) -> Ending:
     """Runs until the source ends, the user ends it, or something breaks.
 
@@ -56,14 +60,22 @@ def run(
         window: Shows results; closed on every way out.
         paced: Shows a file at its own speed.
         on_progress: Called some ten times a second or more.
+        on_line: Called when a live source is lost and when it is back.
 
     Raises:
         LiveCamError: The first error of any stage; what was written stays under the partial names.
     """
-    screen = None if window is None else _Screen(window, pipeline, paced, source.is_live)
+    outages = OutageTeller(source, on_line)
+    screen = None if window is None else _Screen(window, pipeline, paced, source.is_live, outages)
+
+    def keep_telling(running: Pipeline) -> None:
+        outages.tell()
+        if on_progress is not None:
+            on_progress(running)
+
     try:
         pipeline.start()
-        ending = _until_end(pipeline, source.is_live, screen, on_progress or (lambda pipeline: None))
+        ending = _until_end(pipeline, source.is_live, screen, keep_telling)
         pipeline.raise_error()
         if ending.is_complete:
             for sink in sinks:
@@ -73,8 +85,8 @@ def run(
         return ending
     finally:
         pipeline.cancel()
+        source.close()  # before the wait: it wakes a reader that would wait for a lost camera
         pipeline.wait(_ENDING_SECONDS)
-        source.close()
         for sink in sinks:
             sink.close()
         if window is not None:
@@ -119,9 +131,11 @@ def _ended_early(pipeline: Pipeline, is_live: bool) -> Ending:
 class _Screen:
     """What the window shows from moment to moment."""
 
-    def __init__(self, window: Window, pipeline: Pipeline, paced: bool, is_live: bool) -> None:
+    def __init__(self, window: Window, pipeline: Pipeline, paced: bool, is_live: bool, outages: OutageTeller) -> None:
         self._window = window
         self._pipeline = pipeline
+        self._outages = outages
+        self._last_image: np.ndarray | None = None
         self._paced = paced and not is_live
         self._is_live = is_live
         self._shown_preview: Frame | None = None
@@ -130,6 +144,9 @@ class _Screen:
 
     def step(self) -> bool:
         """Shows what is new and looks at the keys; False when the user wants to end."""
+        if self._outages.is_away:
+            self._outages.show_card(self._window, self._last_image)
+            return self._window.poll(_POLL_SECONDS)
         if self._pipeline.explainer is None:
             self._show_preview()
             return self._window.poll(_POLL_SECONDS)
@@ -138,6 +155,7 @@ class _Screen:
             return self._window.poll(0.0)
         if self._paced and not self._wait_until_due(result):
             return False
+        self._last_image = result.drawn.image
         self._window.show(result.drawn.image, self._status(result))
         return self._window.poll(0.0)
 
@@ -149,6 +167,7 @@ class _Screen:
     def _show_preview(self) -> None:
         preview = self._pipeline.preview
         if preview is not None and preview is not self._shown_preview:
+            self._last_image = preview.image
             self._window.show(preview.image, Status(message="preparing the model"))
             self._shown_preview = preview
 

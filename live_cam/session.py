@@ -11,11 +11,15 @@ from typing import TYPE_CHECKING, Any
 from live_cam.errors import SettingError, SourceError
 from live_cam.governor import Governor
 from live_cam.loading import load_explainer, referenced
+from live_cam.opening import check_live, opened_source
 from live_cam.pipeline import Pipeline
 from live_cam.render.views import Renderer, RenderSettings
 from live_cam.running import run
 from live_cam.smoothing import DEFAULT_HALF_LIFE_SECONDS
 from live_cam.sources import Source, open_source
+from live_cam.sources.address import display_name, is_url
+from live_cam.sources.camera import CameraRequest
+from live_cam.sources.live import Retry
 from live_cam.steady import SteadyPass
 
 if TYPE_CHECKING:
@@ -37,6 +41,10 @@ class SourceSettings:
         end_seconds: Of a video: the first one that is no longer wanted.
         loop: Whether it starts again at its end.
         max_frames: Ends the run after so many frames.
+        camera_size: Width and height wanted of the camera, as "1280x720".
+        camera_fps: Frames a second wanted of the camera.
+        retry: "forever" or how many times in a row a live source is tried, at the start too; None: for ever, but not
+            at the start.
     """
 
     webcam: int | None = None
@@ -46,6 +54,9 @@ class SourceSettings:
     end_seconds: float | None = None
     loop: bool = False
     max_frames: int | None = None
+    camera_size: str | None = None
+    camera_fps: float | None = None
+    retry: str | None = None
 
     @property
     def is_demo(self) -> bool:
@@ -58,6 +69,21 @@ class SourceSettings:
         name = self.video or self.image
         return Path(name) if name and "://" not in name else None
 
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether it is a camera or an address: it may be slow, and may be live."""
+        return self.webcam is not None or (self.video is not None and is_url(self.video))
+
+    @property
+    def is_surely_live(self) -> bool:
+        """Whether that is known before it is opened; at an http address there may be a recording."""
+        return self.webcam is not None or (self.is_elsewhere and not str(self.video).lower().startswith("http"))
+
+    @property
+    def shown_name(self) -> str:
+        """How a camera or an address is called before it is open."""
+        return display_name(self.video or "") if self.webcam is None else f"camera {self.webcam}"
+
     def open(self) -> Source:
         """Opens it; see ``open_source``."""
         return open_source(
@@ -66,6 +92,8 @@ class SourceSettings:
             image=self.image,
             start_seconds=self.start_seconds,
             end_seconds=self.end_seconds,
+            camera=CameraRequest.parsed(self.camera_size, self.camera_fps),
+            retry=Retry.parsed(self.retry),
         )
 
 
@@ -166,6 +194,10 @@ class Outcome:
     last_explanation: Explanation | None
 
 
+# Of a source that nobody waited for.
+_NOTHING = Outcome(0, None, None, 0.0, (), (), was_interrupted=False, last_explanation=None)
+
+
 def run_session(
     settings: SessionSettings,
     on_line: Callable[[str], None] = lambda line: None,
@@ -184,11 +216,17 @@ def run_session(
         LiveCamError: One line; where something was made, it says where that is.
     """
     renderer, steady = Renderer(settings.render), SteadyPass(settings.smooth_seconds)
+    check_live(settings.source)
     referenced(settings.explainer.get("model", ""), settings.explainer.get("weights"))
     _check_outputs(settings)
     with ExitStack() as stack:
-        source = stack.enter_context(_opened(settings))
-        window = _window(settings, source, stack)
+        window = _early_window(settings, stack)
+        is_watched = settings.output.wants_window(is_live=False) and settings.output.output is None
+        source = opened_source(settings.source, is_watched, window, on_line)
+        if source is None:
+            return _NOTHING
+        stack.enter_context(source)
+        window = _window(settings, source, stack, window)
         if settings.limits.explanations_per_second is not None and not source.is_live:
             on_line(f"--fps is for cameras and streams; of {source.name} every frame is explained")
         sinks = [stack.enter_context(sink) for sink in _sinks(settings, source, renderer, on_line)]
@@ -218,6 +256,7 @@ def run_session(
                 window,
                 paced=settings.output.output is None,
                 on_progress=lambda running: on_progress(running, total),
+                on_line=on_line,
             )
         except SourceError as error:
             raise _naming_what_is_kept(error, sinks) from error
@@ -248,18 +287,21 @@ def _check_outputs(settings: SessionSettings) -> None:
         check_output(path, output.overwrite)
 
 
-def _opened(settings: SessionSettings) -> Source:
-    is_watched = settings.output.wants_window(is_live=False) and settings.output.output is None
-    if settings.source.image is None and (settings.source.loop or (settings.source.is_demo and is_watched)):
-        from live_cam.sources.loop import LoopedSource
-
-        return LoopedSource(settings.source.open)
-    return settings.source.open()
-
-
-def _window(settings: SessionSettings, source: Source, stack: ExitStack) -> Window | None:
-    if not settings.output.wants_window(source.is_live):
+def _early_window(settings: SessionSettings, stack: ExitStack) -> Window | None:
+    """A window before there is a picture, if it is known by now that there will be one."""
+    source, output = settings.source, settings.output
+    if not source.is_elsewhere or not output.wants_window(source.is_surely_live):
         return None
+    return _new_window(settings, stack)
+
+
+def _window(settings: SessionSettings, source: Source, stack: ExitStack, early: Window | None) -> Window | None:
+    if early is not None or not settings.output.wants_window(source.is_live):
+        return early
+    return _new_window(settings, stack)
+
+
+def _new_window(settings: SessionSettings, stack: ExitStack) -> Window:
     from live_cam.sinks.window import Window
 
     window = Window("livecam", settings.environment)

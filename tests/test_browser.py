@@ -12,6 +12,10 @@ import threading
 import urllib.parse
 
 import pytest
+from media_clips import result_of
+from stream_servers import counted_image
+
+from live_cam.sinks.video import VideoSink
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PAGE = """<video id="video" muted autoplay src="VIDEO"></video><script>
@@ -74,3 +78,22 @@ def test_chromium_plays_the_video_to_its_end(tmp_path, run_livecam):
     assert (said["width"], said["height"]) == ("640", "360")
     assert float(said["ended"]) == pytest.approx(2.0, abs=0.05)  # 50 frames at 25 a second
     assert int(said["shown"]) > 25
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_chromium_holds_the_picture_while_the_camera_was_away(tmp_path, is_killed):
+    times = [index / 10 for index in range(11)] + [3.0 + index / 10 for index in range(21)]
+    with VideoSink(tmp_path / "live.mp4", (320, 240), None) as sink:
+        for index, time_seconds in enumerate(times):
+            sink.write(result_of(counted_image(index), index, time_seconds))
+        if is_killed:
+            shutil.copy(sink.partial_path, tmp_path / "killed.mp4")
+        sink.finish()
+    (tmp_path / "page.html").write_text(PAGE.replace("VIDEO", "killed.mp4" if is_killed else "live.mp4"))
+    told = queue.Queue()
+    with browser_on(tmp_path, told):
+        said = told.get(timeout=60)
+    assert "error" not in said
+    # Of the killed one the last piece is missing: here one frame, the keyframe that began it.
+    assert float(said["ended"]) == pytest.approx(4.9 if is_killed else 5.0, abs=0.05)

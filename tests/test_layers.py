@@ -31,6 +31,8 @@ LAYERS = {
     "metering": 3,
     "pipeline": 3,
     "running": 3,
+    "opening": 3,
+    "outages": 3,
     "session": 3,
     "doctor": 3,
     "bench": 3,

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import io
 import json
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from fractions import Fraction
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from conftest import RunLivecam, environment_with, line_count, livecam_command
-from media_clips import SHARED_VIDEOS, numbered_image, packet_times, probe, write_clip, write_heavy_clip
+from media_clips import SHARED_VIDEOS, packet_times, probe, write_clip, write_heavy_clip
+from stream_servers import MjpegServer
 
 pytestmark = pytest.mark.usefixtures("warm_cache")
 
@@ -184,43 +182,15 @@ def test_a_real_video_with_its_real_rate(run_livecam: RunLivecam, tmp_path: Path
 # --- a live stream: Motion JPEG over HTTP on loopback
 
 
-class CameraHandler(BaseHTTPRequestHandler):
-    """Sends numbered pictures, ten a second or as fast as they are taken, until the server or the reader ends."""
-
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=picture")
-        self.end_headers()
-        for index in range(self.server.picture_count):
-            _, jpeg = cv2.imencode(".jpg", numbered_image(index % 256, (160, 120)))
-            part = io.BytesIO()
-            part.write(b"--picture\r\nContent-Type: image/jpeg\r\n")
-            part.write(b"Content-Length: %d\r\n\r\n" % jpeg.size + jpeg.tobytes() + b"\r\n")
-            try:
-                self.wfile.write(part.getvalue())
-            except OSError:
-                return
-            time.sleep(0.02)
-
-    def log_message(self, *arguments: object) -> None:
-        """Says nothing."""
-
-
 @pytest.fixture
-def camera_server() -> Iterator[ThreadingHTTPServer]:
-    """A network camera at ``http://127.0.0.1:{server.server_port}/``."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), CameraHandler)
-    server.daemon_threads = True
-    server.picture_count = 100_000
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
+def camera_server() -> Iterator[MjpegServer]:
+    """A network camera, faster than it can be explained."""
+    with MjpegServer(fps=50, size_wh=(160, 120)) as server:
+        yield server
 
 
-def test_a_live_stream_is_recorded(run_livecam: RunLivecam, camera_server: ThreadingHTTPServer, tmp_path: Path):
-    address = f"http://127.0.0.1:{camera_server.server_port}/"
+def test_a_live_stream_is_recorded(run_livecam: RunLivecam, camera_server: MjpegServer, tmp_path: Path):
+    address = camera_server.url
     output, sidecar, report = tmp_path / "out.mp4", tmp_path / "s.jsonl", tmp_path / "r.json"
     done = run_livecam(
         "--video", address, "--no-show", "--output", output, "--sidecar", sidecar, "--report", report,
@@ -243,9 +213,9 @@ def test_a_live_stream_is_recorded(run_livecam: RunLivecam, camera_server: Threa
 
 
 def test_a_live_stream_opens_a_window_unless_told_not_to(
-    run_livecam: RunLivecam, camera_server: ThreadingHTTPServer, tmp_path: Path
+    run_livecam: RunLivecam, camera_server: MjpegServer, tmp_path: Path
 ):
-    done = run_livecam("--video", f"http://127.0.0.1:{camera_server.server_port}/", "--output", tmp_path / "out.mp4")
+    done = run_livecam("--video", camera_server.url, "--output", tmp_path / "out.mp4")
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert "no screen" in line
@@ -255,11 +225,11 @@ def test_a_live_stream_opens_a_window_unless_told_not_to(
 
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_on_a_live_run_finishes_the_film(
-    camera_server: ThreadingHTTPServer, tmp_path: Path, signal_number: signal.Signals
+    camera_server: MjpegServer, tmp_path: Path, signal_number: signal.Signals
 ):
     output, partial_sidecar = tmp_path / "out.mp4", tmp_path / "s.partial.jsonl"
     command = livecam_command(
-        "--video", f"http://127.0.0.1:{camera_server.server_port}/", "--no-show", "--output", output,
+        "--video", camera_server.url, "--no-show", "--output", output,
         "--sidecar", tmp_path / "s.jsonl",
     )  # fmt: skip
     with subprocess.Popen(

@@ -17,8 +17,8 @@ from media_clips import SHARED_VIDEOS, decoded_by_ffmpeg, number_of, probe, writ
 from live_cam.errors import SettingError, SourceError
 from live_cam.frame import Frame
 from live_cam.sources import open_source
+from live_cam.sources.address import display_name
 from live_cam.sources.color import is_full_range
-from live_cam.sources.container import display_name
 from live_cam.sources.video import VideoSource
 
 
@@ -177,7 +177,15 @@ def test_bad_inputs_are_told_in_one_line(tmp_path):
 
 
 @pytest.mark.parametrize(("address", "name"), [
-    ("rtsp://anna:se/cr@et@10.0.0.7:554/live", "rtsp://anna:se/cr@et@10.0.0.7:554/live"),
+    ("rtsp://anna:se/cr@et@10.0.0.7:554/live", "rtsp://***@10.0.0.7:554/live"),
+    ("rtsp://anna:s%40cret@10.0.0.7/live", "rtsp://***@10.0.0.7/live"),
+    ("rtsp://anna:secret%4010.0.0.7/live", "rtsp://***@10.0.0.7/live"),
+    ("rtsp://secret@10.0.0.7", "rtsp://***@10.0.0.7"),
+    ("http://10.0.0.7:8080/cam@home", "http://10.0.0.7:8080/cam@home"),
+    ("http://10.0.0.7/cam?tok%65n=abc;p%61ss=x#access_token=y", "http://10.0.0.7/cam?tok%65n=***;p%61ss=***#access_token=***"),
+    ("http://10.0.0.7/?src=rtsp%3A%2F%2Fanna%3Asecret%40cam&w=5", "http://10.0.0.7/?src=***&w=5"),
+    ("http://10.0.0.7/?src=rtsp://anna:secret@cam", "http://10.0.0.7/?src=***"),
+    ("http://10.0.0.7/?API-Key=a&PASSWORD=b&sessionid=c", "http://10.0.0.7/?API-Key=***&PASSWORD=***&sessionid=***"),
     ("rtsp://anna:secr@et@10.0.0.7:554/live", "rtsp://***@10.0.0.7:554/live"),
     ("http://10.0.0.7/cam?user=anna&pwd=secret&size=2", "http://10.0.0.7/cam?user=***&pwd=***&size=2"),
     ("https://example.org/clip.mp4", "https://example.org/clip.mp4"),

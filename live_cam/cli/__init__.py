@@ -73,6 +73,8 @@ def watch(
     start: options.Start = None,
     end: options.End = None,
     max_frames: options.MaxFrames = None,
+    camera_size: options.CameraSize = None,
+    camera_fps: options.CameraFps = None,
     model: options.Model = "efficientnet-lite0",
     weights: options.Weights = None,
     labels: options.Labels = None,
@@ -103,6 +105,7 @@ def watch(
     quiet: options.Quiet = False,
     show: options.Show = None,
     loop: options.Loop = False,
+    retry: options.RetryTimes = None,
     max_cpu: options.MaxCpu = None,
     fps: options.Fps = None,
     version: bool = typer.Option(False, "--version", callback=_show_version, is_eager=True, help="Print the version."),
@@ -127,7 +130,7 @@ def watch(
 
     watch_source(
         SessionSettings(
-            source=SourceSettings(webcam, video, image, start, end, loop, max_frames),
+            source=SourceSettings(webcam, video, image, start, end, loop, max_frames, camera_size, camera_fps, retry),
             explainer={
                 "model": model,
                 "weights": weights,

@@ -31,6 +31,13 @@ Start: TypeAlias = Annotated[
 End: TypeAlias = Annotated[
     float | None, typer.Option(metavar="S", min=0, help="End S seconds into the video.", rich_help_panel=_SOURCE)
 ]
+CameraSize: TypeAlias = Annotated[
+    str | None,
+    typer.Option(metavar="WxH", help="Ask the camera for this size, such as 1280x720.", rich_help_panel=_SOURCE),
+]
+CameraFps: TypeAlias = Annotated[
+    float | None, typer.Option(metavar="N", help="Ask the camera for N frames a second.", rich_help_panel=_SOURCE)
+]
 MaxFrames: TypeAlias = Annotated[
     int | None, typer.Option(metavar="N", min=1, help="End after N frames.", rich_help_panel=_SOURCE)
 ]
@@ -172,6 +179,16 @@ Show: TypeAlias = Annotated[
     ),
 ]
 Loop: TypeAlias = Annotated[bool, typer.Option("--loop", help="Start a video again at its end.", rich_help_panel=_LIVE)]
+RetryTimes: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--retry",
+        metavar="N|forever",
+        help="Try a lost camera or stream N times in a row, also at the start; "
+        "if not given, forever once it gave pictures.",
+        rich_help_panel=_LIVE,
+    ),
+]
 MaxCpu: TypeAlias = Annotated[
     float | None,
     typer.Option(

@@ -29,6 +29,8 @@ _ENCODER = {"preset": "ultrafast", "crf": "22", "coder": "cabac", "aq-mode": "1"
 # Without B-frames a frame's place in the file is its time: no edit list, no start offset, and pieces end sooner.
 # The look-ahead is short for the same reason. Keyframes come by time, see the clock.
 _ENCODER |= {"bf": "0", "rc-lookahead": "10", "forced-idr": "1", "g": "600"}
+# A live recording must lose little when it is killed, at any frame rate: nothing waits inside the encoder.
+_LIVE_ENCODER = _ENCODER | {"tune": "zerolatency", "rc-lookahead": "0", "mbtree": "0"}
 # Numbers of ISO/IEC 23091-2. BT.601 limited is the matrix OpenCV converts with, ten times faster than swscale does;
 # primaries and transfer curve are those of screens, whatever the matrix.
 _BT601_MATRIX, _BT709, _LIMITED_RANGE = 6, 1, 1
@@ -53,7 +55,9 @@ class H264File:
         self._has_failed = False
         options = _PIECEWISE_MATROSKA if container_format == "matroska" else _PIECEWISE_MP4
         self._container = av.open(f"file:{path}", "w", format=container_format, options=options)
-        self._stream = self._container.add_stream(ENCODER_NAME, rate=self._clock.rate, options=_ENCODER)
+        self._stream = self._container.add_stream(
+            ENCODER_NAME, rate=self._clock.rate, options=_LIVE_ENCODER if rate is None else _ENCODER
+        )
         self._stream.width, self._stream.height = size_wh
         self._stream.pix_fmt = "yuv420p"
         context = self._stream.codec_context

@@ -8,6 +8,8 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
+import numpy as np
 
 from live_cam.errors import SinkError
 from live_cam.frame import Result
@@ -22,7 +24,7 @@ class VideoSink(PartialFile):
 
     Args:
         path: Ends in one of ``VIDEO_FORMATS``.
-        size_wh: Width and height of the frames that will come.
+        size_wh: Width and height of the frames that will come; a live source's may change, and are then fitted in.
         rate: Frames per second of the source, kept exactly; None for a live source, where the times alone count.
         overwrite: Whether an existing file may be replaced.
 
@@ -46,6 +48,7 @@ class VideoSink(PartialFile):
         self.frame_count = 0
         self._file: H264File | None = None
         self._has_opened = False
+        self._canvas: np.ndarray | None = None
 
     def write(self, result: Result) -> None:
         """Encodes the drawn frame.
@@ -55,7 +58,9 @@ class VideoSink(PartialFile):
         """
         image = result.drawn.image
         size_wh = (image.shape[1], image.shape[0])
-        if size_wh != self._size_wh:
+        if size_wh != self._size_wh and self._rate is None:
+            image = self._fitted(image)
+        elif size_wh != self._size_wh:
             raise SinkError(f"expected {_text(self._size_wh)} frames, got {_text(size_wh)}: {self.path}")
         with self._telling_what_stays():
             if self._file is None:
@@ -85,6 +90,20 @@ class VideoSink(PartialFile):
             self._end_file()
         if self._has_opened and is_empty(self.partial_path):
             self.partial_path.unlink()
+
+    def _fitted(self, image: np.ndarray) -> np.ndarray:
+        """A picture of another size, as a camera may send from some moment on, whole and between black bars."""
+        if self._canvas is None:
+            self._canvas = np.zeros((self._size_wh[1], self._size_wh[0], 3), np.uint8)
+        share = min(self._size_wh[0] / image.shape[1], self._size_wh[1] / image.shape[0])
+        width, height = (max(1, round(side * share)) for side in (image.shape[1], image.shape[0]))
+        left, top = (self._size_wh[0] - width) // 2, (self._size_wh[1] - height) // 2
+        self._canvas[:] = 0
+        interpolation = cv2.INTER_AREA if share < 1 else cv2.INTER_LINEAR
+        self._canvas[top : top + height, left : left + width] = cv2.resize(
+            image, (width, height), interpolation=interpolation
+        )
+        return self._canvas
 
     def _end_file(self) -> None:
         file, self._file = self._file, None

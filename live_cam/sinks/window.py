@@ -48,6 +48,8 @@ class Window:
         """
         if self._canvas is None or self._canvas.shape != image.shape:
             self._canvas = np.empty_like(image)
+            if self._is_open:  # a camera's first picture after the card, or one that changed its size
+                self._resize(image.shape[1], image.shape[0])
         np.copyto(self._canvas, image)
         if status.message:
             draw_message(self._canvas, status.message)
@@ -75,7 +77,6 @@ class Window:
             cv2.waitKey(1)
 
     def _open(self, width: int, height: int) -> None:
-        share = min(1.0, _LARGEST_FIRST_SIZE_WH[0] / width, _LARGEST_FIRST_SIZE_WH[1] / height)
         try:
             # Qt tells of fonts it does not need.
             with silenced_native_stderr():
@@ -83,8 +84,12 @@ class Window:
                 cv2.namedWindow(self._title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
         except cv2.error as error:
             raise DisplayError(f"cannot open a window: {str(error).splitlines()[0]}; {_INSTEAD}") from None
-        cv2.resizeWindow(self._title, round(width * share), round(height * share))
+        self._resize(width, height)
         self._is_open = True
+
+    def _resize(self, width: int, height: int) -> None:
+        share = min(1.0, _LARGEST_FIRST_SIZE_WH[0] / width, _LARGEST_FIRST_SIZE_WH[1] / height)
+        cv2.resizeWindow(self._title, round(width * share), round(height * share))
 
     def _was_closed(self) -> bool:
         try:

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from live_cam.frame import Frame
+    from live_cam.sources.camera import CameraRequest
+    from live_cam.sources.live import Retry
 
 
 class Source(Protocol):
@@ -58,8 +60,10 @@ def open_source(
     image: str | Path | None = None,
     start_seconds: float | None = None,
     end_seconds: float | None = None,
+    camera: CameraRequest | None = None,
+    retry: Retry | None = None,
 ) -> Source:
-    """Opens the one source that is named; the demo if none is.
+    """Opens the one source that is named; the demo if none is. A live one comes back when it is lost.
 
     Only the modules that this source needs are loaded: PyAV takes 0.3 s from a cold disk.
 
@@ -69,6 +73,8 @@ def open_source(
         image: A path.
         start_seconds: First media time that is wanted, for ``video``.
         end_seconds: First media time that is no longer wanted, for ``video``.
+        camera: What is wanted of the camera, for ``webcam``.
+        retry: How often a live source that was lost is opened again; for ever if not given.
 
     Raises:
         SourceError: It cannot be opened, or holds no picture.
@@ -76,12 +82,18 @@ def open_source(
     """
     if webcam is not None:
         from live_cam.sources.camera import CameraSource
+        from live_cam.sources.live import LiveSource
 
-        return CameraSource(webcam)
+        first_camera = CameraSource(webcam, camera)
+        return LiveSource(first_camera, lambda: CameraSource(webcam, camera), retry, first_camera.remark)
     if video is not None:
+        from live_cam.sources.live import LiveSource
         from live_cam.sources.video import VideoSource
 
-        return VideoSource(video, start_seconds, end_seconds)
+        first = VideoSource(video, start_seconds, end_seconds)
+        if not first.is_live:
+            return first
+        return LiveSource(first, lambda: VideoSource(video, start_seconds, end_seconds), retry)
     if image is not None:
         from live_cam.sources.image import ImageSource
 

@@ -52,6 +52,10 @@ class FrameConverter:
         lies_on_its_side = self._turn_degrees in (90, 270)
         return (self._height, self._width) if lies_on_its_side else (self._width, self._height)
 
+    def fits(self, frame: VideoFrame) -> bool:
+        """Whether the frame has the first one's size; another would be stretched to it."""
+        return (frame.width, frame.height) == (self._width, self._height)
+
     def pixels_bgr(self, frame: VideoFrame) -> np.ndarray:
         """The frame as (height, width, 3) uint8, BGR, upright."""
         image = self._exact_bgr(frame) if self._has_exact_path(frame) else self._scaled_bgr(frame)
@@ -60,7 +64,7 @@ class FrameConverter:
     def _has_exact_path(self, frame: VideoFrame) -> bool:
         return (
             frame.format.name == "yuv420p"
-            and (frame.width, frame.height) == (self._width, self._height)
+            and self.fits(frame)
             and frame.width % 2 == frame.height % 2 == 0
             and matrix_of(frame) == Colorspace.ITU601
             and not is_full_range(frame)

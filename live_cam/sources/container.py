@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import av
@@ -11,34 +10,13 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from live_cam.errors import SourceError
+from live_cam.sources.address import display_name, path_of
 
 # ffmpeg's own messages would stand between ours and the user; every error it means is raised as well.
 av.logging.set_level(None)
 
 OPEN_TIMEOUT_SECONDS = 10.0
 READ_TIMEOUT_SECONDS = 10.0
-
-_SCHEME = re.compile(r"^([a-zA-Z][a-zA-Z0-9+.-]*)://")
-_USER_INFO = re.compile(r"(?<=://)[^/?#]*@")
-_SECRET_PARAMETER = re.compile(r"([?&][^=&#]*(?:user|pass|pwd|token|key|auth|secret|sig)[^=&#]*=)[^&#]*", re.IGNORECASE)
-
-
-def is_url(path_or_url: str | Path) -> bool:
-    """Whether this names something elsewhere, not a file of this machine."""
-    scheme = _SCHEME.match(str(path_or_url))
-    return scheme is not None and scheme[1].lower() != "file"
-
-
-def path_of(path_or_url: str | Path) -> Path | None:
-    """The file of this machine; None for an address."""
-    return None if is_url(path_or_url) else Path(re.sub(r"^file://", "", str(path_or_url)))
-
-
-def display_name(path_or_url: str | Path) -> str:
-    """The path or address as the user knows it, with ``***`` for user names, passwords and keys."""
-    if not is_url(path_or_url):
-        return str(path_or_url)
-    return _SECRET_PARAMETER.sub(r"\1***", _USER_INFO.sub("***@", str(path_or_url)))
 
 
 def open_container(path_or_url: str | Path) -> InputContainer:
@@ -78,6 +56,9 @@ def _check_file(path: Path) -> None:
 def _open_url(url: str) -> InputContainer:
     name = display_name(url)
     options = {"rtsp_transport": "tcp"} if url.lower().startswith("rtsp") else {}
+    if not url.lower().startswith("http"):
+        # Never a recording: nobody needs its frame rate, for which ffmpeg would wait and look at many frames.
+        options["fpsprobesize"] = "0"
     timeout = (OPEN_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS)
     try:
         container = av.open(url, "r", options=options, timeout=timeout, metadata_errors="replace")

@@ -17,13 +17,12 @@ from av.packet import Packet
 from live_cam.errors import SettingError, SourceError
 from live_cam.frame import Frame
 from live_cam.lifetime import ClosedByWith
+from live_cam.sources.address import display_name, path_of
 from live_cam.sources.color import FrameConverter
 from live_cam.sources.container import (
     READ_TIMEOUT_SECONDS,
-    display_name,
     has_presentation_times,
     open_container,
-    path_of,
     video_stream,
 )
 from live_cam.sources.damage import DamageWatch
@@ -91,6 +90,9 @@ class VideoSource(ClosedByWith):
     def _open_decoder(self) -> None:
         # Threads that decode ahead would show a live picture late by as many frames.
         self._stream.thread_type = "SLICE" if self.is_live else "AUTO"
+        if self.is_live and self._stream.codec_context.name == "mjpeg":
+            # Half a picture would be explained with a grey half; the next whole one comes soon.
+            self._stream.codec_context.options = {"err_detect": "explode"}
         self._has_times, self._guesses_times = has_presentation_times(self._container), False
         self._next_pts = Fraction(0)
         self._watch = DamageWatch(self._container, self._stream, self._path)
@@ -170,6 +172,8 @@ class VideoSource(ClosedByWith):
             if time_seconds < self._start_seconds and not self.is_live:
                 continue
             self._last_seconds = time_seconds
+            if self.is_live and not self._converter.fits(frame):
+                self._converter = FrameConverter(frame)
             yield Frame(self._converter.pixels_bgr(frame), self._index, time_seconds)
             self._index += 1
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from live_cam.frame import Explanation, Frame
     from live_cam.sinks import Sink
     from live_cam.sinks.window import Window
+    from live_cam.sources.tracks import SideTracks
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,9 @@ class OutputSettings:
         sidecar: JSON lines, one a frame.
         report: One JSON object about the run.
         overwrite: Whether these may replace what is there.
+        codec: Of a video: one of ``CODECS``; None for the container's usual one.
+        quality: Of a video: 0 to 100; None for the usual one.
+        audio: Of a video: whether the source's sound goes into it.
         show: Whether there is a window; None: where it is expected, see ``wants_window``.
     """
 
@@ -85,6 +89,9 @@ class OutputSettings:
     sidecar: Path | None = None
     report: Path | None = None
     overwrite: bool = False
+    codec: str | None = None
+    quality: int | None = None
+    audio: bool = True
     show: bool | None = None
 
     @property
@@ -188,6 +195,8 @@ def run_session(
     _check_outputs(settings)
     with ExitStack() as stack:
         source = stack.enter_context(_opened(settings))
+        if settings.source.video is not None:
+            _tell_of_video(source, on_line)
         window = _window(settings, source, stack)
         if settings.limits.explanations_per_second is not None and not source.is_live:
             on_line(f"--fps is for cameras and streams; of {source.name} every frame is explained")
@@ -242,10 +251,21 @@ def _check_outputs(settings: SessionSettings) -> None:
         raise SettingError("a loop into a file has no end; leave out --loop or the output, or give --max-frames")
     if len({path.resolve() for path in output.paths}) < len(output.paths):
         raise SettingError("two outputs have the same name; give each its own")
+    _check_video_format(settings)
     for path in output.paths:
         if settings.source.input_path is not None:
             refuse_same_file(settings.source.input_path, path)
         check_output(path, output.overwrite)
+
+
+def _check_video_format(settings: SessionSettings) -> None:
+    from live_cam.sinks.codecs import video_format
+
+    output = settings.output
+    if output.output is not None and settings.source.image is None:
+        video_format(output.output, output.codec, output.quality)
+    elif output.codec is not None or output.quality is not None:
+        raise SettingError("--codec and --quality are for a video; give one as --output, or leave them out")
 
 
 def _opened(settings: SessionSettings) -> Source:
@@ -255,6 +275,14 @@ def _opened(settings: SessionSettings) -> Source:
 
         return LoopedSource(settings.source.open)
     return settings.source.open()
+
+
+def _tell_of_video(source: Source, on_line: Callable[[str], None]) -> None:
+    from live_cam.sources.video import VideoSource
+
+    if isinstance(source, VideoSource):
+        for line in source.lines:
+            on_line(line)
 
 
 def _window(settings: SessionSettings, source: Source, stack: ExitStack) -> Window | None:
@@ -272,7 +300,7 @@ def _sinks(
 ) -> Iterator[Sink]:
     output = settings.output
     if output.output is not None:
-        yield _picture_sink(output.output, output.overwrite, source, renderer, on_line)
+        yield _picture_sink(output.output, settings, source, renderer, on_line)
     if output.sidecar is not None:
         from live_cam.sinks.sidecar import SidecarSink
 
@@ -280,19 +308,46 @@ def _sinks(
 
 
 def _picture_sink(
-    path: Path, overwrite: bool, source: Source, renderer: Renderer, on_line: Callable[[str], None]
+    path: Path, settings: SessionSettings, source: Source, renderer: Renderer, on_line: Callable[[str], None]
 ) -> Sink:
+    output = settings.output
     if source.is_still:
         from live_cam.sinks.image import ImageSink
 
-        return ImageSink(path, overwrite)
+        return ImageSink(path, output.overwrite)
     from live_cam.sinks.video import VideoSink
 
-    sink = VideoSink(path, renderer.drawn_size_wh(source.size_wh), source.rate, overwrite)
-    if sink.padded:
-        width, height = sink.written_size_wh
-        on_line(f"H.264 needs even sides: {path.name} is {width}x{height}, the last row or column repeated")
+    sink = VideoSink(
+        path,
+        renderer.drawn_size_wh(source.size_wh),
+        source.rate,
+        output.overwrite,
+        output.codec,
+        output.quality,
+        _side_tracks(settings.source, source),
+        output.audio,
+    )
+    for line in sink.lines:
+        on_line(line)
     return sink
+
+
+def _side_tracks(settings: SourceSettings, source: Source) -> SideTracks | None:
+    """Of a recording, what it has beside its pictures."""
+    if settings.video is None or source.is_live:
+        return None
+    from live_cam.sources.tracks import SideTracks
+    from live_cam.sources.video import VideoSource
+
+    if not isinstance(source, VideoSource):  # a loop: its sound would have to be one too
+        return None
+    return SideTracks(
+        settings.video,
+        source.zero_seconds,
+        settings.start_seconds or 0.0,
+        settings.end_seconds,
+        ends_with_pictures=settings.end_seconds is not None or settings.max_frames is not None,
+    )
 
 
 def _expected_frames(source: Source, max_frames: int | None) -> int | None:

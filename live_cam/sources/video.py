@@ -17,7 +17,7 @@ from av.packet import Packet
 from live_cam.errors import SettingError, SourceError
 from live_cam.frame import Frame
 from live_cam.lifetime import ClosedByWith
-from live_cam.sources.color import FrameConverter
+from live_cam.sources.color import FrameConverter, square_size_wh
 from live_cam.sources.container import (
     READ_TIMEOUT_SECONDS,
     display_name,
@@ -27,13 +27,12 @@ from live_cam.sources.container import (
     video_stream,
 )
 from live_cam.sources.damage import DamageWatch
+from live_cam.sources.deinterlace import TimedFrame, deinterlaced
+from live_cam.sources.hdr import HLG, PQ, needs_mapping
 
 # Where a seek lands behind its target, as some formats do, a second try begins this much earlier.
 _SECOND_TRY_SECONDS = 10.0
 _FALLBACK_RATE = Fraction(25)
-
-# A decoded frame and its presentation time in units of the stream's time base.
-_Timed = tuple[VideoFrame, int]
 
 
 class VideoSource(ClosedByWith):
@@ -47,6 +46,7 @@ class VideoSource(ClosedByWith):
     Attributes:
         first_pts: Presentation time of the stream's first frame in units of ``time_base``; times count from it.
         time_base: Seconds in one unit of presentation time.
+        lines: What the user should know of how the frames were made.
 
     Raises:
         SourceError: Nothing there, no video, or not one frame that can be decoded.
@@ -94,14 +94,20 @@ class VideoSource(ClosedByWith):
         self._has_times, self._guesses_times = has_presentation_times(self._container), False
         self._next_pts = Fraction(0)
         self._watch = DamageWatch(self._container, self._stream, self._path)
-        decoded = self._decoded()
+        decoded = deinterlaced(self._decoded())
         first = self._first_of(decoded)
-        self.first_pts = first[1]
-        self._converter = FrameConverter(first[0])
+        self.first_pts = first.pts
+        self._converter = FrameConverter(first.frame, self._stream.sample_aspect_ratio)
         self.size_wh = self._converter.size_wh
+        self.lines = tuple(self._lines_about(first.frame))
         wanted = self._wanted(self._from_start(first, decoded))
         # The first wanted frame is decoded now, so that a source that cannot give one fails when it is opened.
         self._frames = itertools.chain([self._first_wanted(wanted)], wanted)
+
+    @property
+    def zero_seconds(self) -> float:
+        """The container's time of the first frame, from which the times of frames count."""
+        return float(self.first_pts * self.time_base)
 
     def read(self) -> Frame | None:
         """The next frame; None at the end.
@@ -128,7 +134,16 @@ class VideoSource(ClosedByWith):
             finally:
                 self._in_use.release()
 
-    def _first_of(self, decoded: Iterator[_Timed]) -> _Timed:
+    def _lines_about(self, first: VideoFrame) -> Iterator[str]:
+        aspect = self._stream.sample_aspect_ratio
+        if aspect is not None and square_size_wh(first.width, first.height, aspect) != (first.width, first.height):
+            size = f"{self.size_wh[0]}x{self.size_wh[1]}"
+            yield f"{self.name} has pixels of {aspect.numerator}:{aspect.denominator}: brought to square ones, {size}"
+        if needs_mapping(first.color_trc, first.color_primaries):
+            kind = {PQ: "HDR (PQ)", HLG: "HDR (HLG)"}.get(first.color_trc, "wide-gamut (BT.2020)")
+            yield f"{self.name} is {kind}: brought to BT.709"
+
+    def _first_of(self, decoded: Iterator[TimedFrame]) -> TimedFrame:
         try:
             first = next(decoded, None)
         except SourceError:
@@ -143,7 +158,7 @@ class VideoSource(ClosedByWith):
             raise SourceError(f"{self.name} has no frame from {self._start_seconds:g} s on; choose an earlier --start")
         return first
 
-    def _from_start(self, first: _Timed, decoded: Iterator[_Timed]) -> Iterator[_Timed]:
+    def _from_start(self, first: TimedFrame, decoded: Iterator[TimedFrame]) -> Iterator[TimedFrame]:
         """Frames from a keyframe at or before the start on, found by seeking where the container can."""
         from_beginning = itertools.chain([first], decoded)
         if self._start_seconds == 0 or self._guesses_times or self.is_live:
@@ -156,27 +171,28 @@ class VideoSource(ClosedByWith):
             except (av.FFmpegError, OSError):
                 return from_beginning
             self._watch.restart()
-            decoded = self._decoded()
+            decoded = deinterlaced(self._decoded())
             landed = next(decoded, None)
-            if landed is not None and landed[1] <= target_pts:
+            if landed is not None and landed.pts <= target_pts:
                 return itertools.chain([landed], decoded)
         return iter(())
 
-    def _wanted(self, decoded: Iterator[_Timed]) -> Iterator[Frame]:
-        for frame, pts in decoded:
+    def _wanted(self, decoded: Iterator[TimedFrame]) -> Iterator[Frame]:
+        for frame, pts, duration in decoded:
             time_seconds = self._time_seconds(pts)
             if self._end_seconds is not None and time_seconds >= self._end_seconds and not self.is_live:
                 return
             if time_seconds < self._start_seconds and not self.is_live:
                 continue
             self._last_seconds = time_seconds
-            yield Frame(self._converter.pixels_bgr(frame), self._index, time_seconds)
+            shown_seconds = float(duration * self.time_base) if duration and not self.is_live else None
+            yield Frame(self._converter.pixels_bgr(frame), self._index, time_seconds, shown_seconds)
             self._index += 1
 
     def _time_seconds(self, pts: int) -> float:
         return time.monotonic() if self.is_live else float((pts - self.first_pts) * self.time_base)
 
-    def _decoded(self) -> Iterator[_Timed]:
+    def _decoded(self) -> Iterator[TimedFrame]:
         """All frames from here on, each with its presentation time.
 
         Raises:
@@ -186,7 +202,7 @@ class VideoSource(ClosedByWith):
             for frame in self._decode(packet):
                 if self._watch.note_frame(frame.pts if self._has_times else None):
                     raise self._broken("what follows is unreadable")
-                yield frame, self._pts_of(frame)
+                yield TimedFrame(frame, self._pts_of(frame), frame.duration if self._has_times else 0)
         if self._lost_because is not None:
             raise self._broken(self._lost_because)
         reason = None if self.is_live else self._watch.reason_to_doubt_the_end()

@@ -141,7 +141,7 @@ class Companions:
         self._cut_seconds: float | None = None
         if source.end_seconds is not None:
             self._cut_seconds = source.end_seconds - first_seconds
-        self._earliest_seconds = -_LEAD_IN_SECONDS if format_name in _WITH_EDIT_LIST else 0.0
+        self._has_edit_list = format_name in _WITH_EDIT_LIST
         self._tracks = {one.stream.index: _track(container, one, format_name) for one in plan.tracks}
         container.metadata.update(source.tags)
         self._packets = source.packets([one.stream for one in plan.tracks]) if plan.tracks else iter(())
@@ -173,6 +173,9 @@ class Companions:
     def _seconds(self, packet: Packet) -> float:
         return float((packet.pts or 0) * packet.time_base) - self._zero_seconds
 
+    def _is_too_early(self, begin_seconds: float, end_seconds: float) -> bool:
+        return end_seconds <= -_LEAD_IN_SECONDS if self._has_edit_list else begin_seconds < 0
+
     def _write(self, packet: Packet) -> None:
         track = self._tracks[packet.stream_index]
         begin_seconds = self._seconds(packet)
@@ -181,7 +184,7 @@ class Companions:
             if begin_seconds + duration_seconds <= 0:
                 return
             _clip(packet, self._zero_seconds, self._cut_seconds)
-        elif begin_seconds < self._earliest_seconds - track.lead_in_seconds:
+        elif self._is_too_early(begin_seconds, begin_seconds + duration_seconds):
             return
         offset = round(Fraction(self._zero_seconds) / packet.time_base)
         packet.pts = (packet.pts or 0) - offset

@@ -9,11 +9,11 @@ from typing import Any, Protocol
 from av.audio.codeccontext import AudioCodecContext
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
+from av.bitstream import BitStreamFilterContext
 from av.container import OutputContainer
 from av.error import EOFError as EndOfFile
 from av.error import FFmpegError
 from av.packet import Packet
-from av.stream import Stream
 from av.subtitles.codeccontext import SubtitleCodecContext
 
 _BITS_PER_CHANNEL = 96_000
@@ -25,12 +25,9 @@ class Track(Protocol):
 
     Attributes:
         stream: In the output.
-        lead_in_seconds: How much sooner than the output's zero it may begin: an encoder's own delay, which the
-            container notes.
     """
 
     stream: Any
-    lead_in_seconds: float
 
     def packets(self, packet: Packet) -> list[Packet]:
         """What goes into the output for one packet of the source, which already carries the output's times."""
@@ -47,15 +44,26 @@ class CopiedTrack:
         template: The source's stream.
     """
 
-    def __init__(self, container: OutputContainer, template: Stream) -> None:
+    def __init__(self, container: OutputContainer, template: Any) -> None:
+        self._filter: BitStreamFilterContext | None = None
+        context = template.codec_context
+        if context.name.startswith("aac") and not context.extradata and container.format.name in ("mp4", "mov"):
+            # In a transport stream each packet has a header of its own, which MP4 keeps in one place.
+            self._filter = BitStreamFilterContext("aac_adtstoasc", template)
         self.stream: Any = container.add_stream_from_template(template, opaque=True)
         self.stream.time_base = template.time_base
-        self.lead_in_seconds = 0.0
 
     def packets(self, packet: Packet) -> list[Packet]:
         """The packet itself."""
-        packet.stream = self.stream
-        return [packet]
+        copies = [packet]
+        if self._filter is not None:
+            time_base = packet.time_base  # the filter takes it away with the packet's content
+            copies = self._filter.filter(packet)
+            for copy in copies:
+                copy.time_base = time_base
+        for copy in copies:
+            copy.stream = self.stream
+        return copies
 
     def last_packets(self) -> list[Packet]:
         """None: nothing is held."""
@@ -72,16 +80,15 @@ class RecodedSound:
     """
 
     def __init__(self, container: OutputContainer, template: Any, encoder: str) -> None:
-        source = template.codec_context
+        source: AudioCodecContext = template.codec_context
         self._decoder = source
         rate = _OPUS_RATE if encoder == "libopus" else min(source.sample_rate, 48_000)
         layout = {1: "mono", 2: "stereo"}.get(source.layout.nb_channels, "5.1" if encoder == "aac" else "stereo")
-        self.stream: Any = container.add_stream(encoder, rate=rate)
+        self.stream = _new_stream(container, encoder, rate=rate)
         self.stream.codec_context.layout = layout
         self.stream.codec_context.bit_rate = _BITS_PER_CHANNEL * min(source.layout.nb_channels, 6)
         self._encoder: AudioCodecContext = self.stream.codec_context
         self._resampler: AudioResampler | None = None
-        self.lead_in_seconds = 0.0
 
     def packets(self, packet: Packet) -> list[Packet]:
         """Decodes the packet; what its decoder refuses is silence."""
@@ -123,12 +130,11 @@ class RecodedSubtitles:
     def __init__(self, container: OutputContainer, template: Any, encoder: str) -> None:
         self._decoder: SubtitleCodecContext = template.codec_context
         self._decoder.open(strict=False)
-        self.stream: Any = container.add_stream(encoder)
+        self.stream = _new_stream(container, encoder)
         self._encoder: SubtitleCodecContext = self.stream.codec_context
         self._encoder.subtitle_header = self._decoder.subtitle_header
         self._encoder.time_base = template.time_base
         self.stream.time_base = template.time_base
-        self.lead_in_seconds = 0.0
 
     def packets(self, packet: Packet) -> list[Packet]:
         """The packet's text, coded anew; nothing where it has none."""
@@ -147,3 +153,8 @@ class RecodedSubtitles:
     def last_packets(self) -> list[Packet]:
         """None: nothing is held."""
         return []
+
+
+def _new_stream(container: OutputContainer, encoder: str, **settings: Any) -> Any:
+    # PyAV's type of a stream tells nothing of its kind.
+    return container.add_stream(encoder, **settings)

@@ -14,7 +14,6 @@ from av.filter import Graph
 
 from live_cam.errors import SourceError
 
-
 _TIME_BASE = Fraction(1, 1_000_000)
 
 

@@ -20,8 +20,8 @@ PQ, HLG = 16, 18
 BT2020_PRIMARIES = 9
 
 # ITU-R BT.2087-0, equation 4 and its inverse: RGB of BT.2020 to that of BT.709, in light; acts on columns R, G, B.
-_BT2020_TO_BT709 = np.float32(
-    [[1.660491, -0.587641, -0.072850], [-0.124550, 1.132900, -0.008349], [-0.018151, -0.100579, 1.118730]]
+_BT2020_TO_BT709 = np.array(
+    [[1.660491, -0.587641, -0.072850], [-0.124550, 1.132900, -0.008349], [-0.018151, -0.100579, 1.118730]], np.float32
 )
 _M1, _M2 = 2610 / 16384, 2523 / 4096 * 128
 _C1, _C2, _C3 = 3424 / 4096, 2413 / 4096 * 32, 2392 / 4096 * 32
@@ -114,8 +114,8 @@ class ToneMapper:
         """
         mapped = np.empty(rgb.shape, np.uint8)
         for top in range(0, len(rgb), _BAND_ROWS):
-            light = cv2.transform(cv2.LUT(rgb[top : top + _BAND_ROWS], self._light), self._to_bgr)
-            cv2.sqrt(cv2.max(light, 0.0, light), light)
+            light: np.ndarray = cv2.transform(cv2.LUT(rgb[top : top + _BAND_ROWS], self._light), self._to_bgr)
+            cv2.sqrt(np.maximum(light, 0, out=light), light)
             place = cv2.multiply(light, self._places_per_root, dtype=cv2.CV_16U)
             cv2.LUT(place, self._pixels, mapped[top : top + _BAND_ROWS])
         return mapped

@@ -36,6 +36,7 @@ _SUBTITLES = {
 # The formats that can say "play from here", and so hold the packet before, which a decoder needs to begin well.
 _WITH_EDIT_LIST = ("mp4", "mov")
 _LEAD_IN_SECONDS = 0.1
+_MKV_ROUNDING_SECONDS = 0.0006
 
 
 @dataclass(frozen=True)
@@ -173,8 +174,10 @@ class Companions:
     def _seconds(self, packet: Packet) -> float:
         return float((packet.pts or 0) * packet.time_base) - self._zero_seconds
 
-    def _is_too_early(self, begin_seconds: float, end_seconds: float) -> bool:
-        return end_seconds <= -_LEAD_IN_SECONDS if self._has_edit_list else begin_seconds < 0
+    def _is_too_early(self, begin_seconds: float, end_seconds: float, stream: Stream) -> bool:
+        if self._has_edit_list:
+            return end_seconds <= -_LEAD_IN_SECONDS
+        return begin_seconds < -_noted_delay_seconds(stream)
 
     def _write(self, packet: Packet) -> None:
         track = self._tracks[packet.stream_index]
@@ -184,7 +187,7 @@ class Companions:
             if begin_seconds + duration_seconds <= 0:
                 return
             _clip(packet, self._zero_seconds, self._cut_seconds)
-        elif self._is_too_early(begin_seconds, begin_seconds + duration_seconds):
+        elif self._is_too_early(begin_seconds, begin_seconds + duration_seconds, packet.stream):
             return
         offset = round(Fraction(self._zero_seconds) / packet.time_base)
         packet.pts = (packet.pts or 0) - offset
@@ -197,6 +200,14 @@ MakeCompanions = Callable[[OutputContainer], Companions | None]
 
 def no_companions(container: OutputContainer) -> None:
     """Adds nothing to a container."""
+
+
+def _noted_delay_seconds(stream: Stream) -> float:
+    """How early Opus begins, which MKV and WebM note beside it (RFC 7845, section 5.1, "pre-skip")."""
+    head = stream.codec_context.extradata if _codec_name(stream) == "opus" else None
+    if head is None or len(head) < 12:
+        return 0.0
+    return int.from_bytes(head[10:12], "little") / 48_000 + _MKV_ROUNDING_SECONDS
 
 
 def _track(container: OutputContainer, planned: PlannedTrack, format_name: str) -> Track:

@@ -53,7 +53,7 @@ def test_each_container_has_its_usual_codec():
 
 @pytest.mark.parametrize(("name", "codec", "message"), [
     ("o.webm", "h264", ".webm cannot hold h264; it can hold vp9, av1, and h264 goes into .mp4, .m4v, .mov, .mkv, .avi"),
-    ("o.mp4", "mjpeg", ".mp4 cannot hold mjpeg; it can hold h264, h265, vp9, av1, and mjpeg goes into .mov, .mkv, .avi"),
+    ("o.m4v", "mjpeg", ".m4v cannot hold mjpeg; it can hold h264, h265, and mjpeg goes into .mov, .mkv, .avi"),
     ("out.gif", "h264", "a GIF has neither codec nor quality"),
     ("out.mp4", "h246", "unknown codec 'h246'; did you mean h265 or h264?"),
 ])  # fmt: skip

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import typer
 from media_clips import number_of, packet_times, probe, write_clip
-from recordings import ffmpeg, frames_of, record
+from recordings import frames_of, record
 
 from live_cam.cli.times import seconds_of
+from live_cam.sources.video import exact_rate
 
 RATES = {"23.976": Fraction(24000, 1001), "29.97": Fraction(30000, 1001), "59.94": Fraction(60000, 1001)}
 
@@ -28,12 +29,10 @@ def test_broadcast_rates_stay_exact(tmp_path, rate, name):
 @pytest.mark.parametrize("name", ["out.mp4", "out.mov", "out.mkv", "out.webm"])
 def test_uneven_times_and_the_last_frames_length_are_kept(tmp_path, name):
     times_ms = [0, 33, 67, 100, 500, 517, 900, 934, 1700]
-    write_clip(tmp_path / "clip.mkv", frame_count=9, pts=times_ms)
-    # MP4 notes how long each frame lasts; the last one here, as ffmpeg writes it.
-    ffmpeg("-i", tmp_path / "clip.mkv", "-c", "copy", "-video_track_timescale", 1000, tmp_path / "in.mp4")
+    write_clip(tmp_path / "in.mp4", frame_count=9, pts=times_ms, options={"bf": "0"})
     sink = record(tmp_path / "in.mp4", tmp_path / name)
     assert packet_times(sink.path) == pytest.approx([one / 1000 for one in times_ms], abs=1e-3)
-    if name != "out.mkv" and name != "out.webm":  # which note no length of the film to less than a millisecond
+    if name in ("out.mp4", "out.mov"):  # the others say nothing of a track's length
         durations = [float(probe(path)["duration"]) for path in (tmp_path / "in.mp4", sink.path)]
         assert durations[1] == pytest.approx(durations[0], abs=1e-3)
 
@@ -43,6 +42,12 @@ def test_a_long_uneven_film_does_not_drift(tmp_path):
     path = write_clip(tmp_path / "in.mkv", frame_count=3000, pts=times_ms, size_wh=(16, 16))
     written = packet_times(record(path, tmp_path / "out.mp4").path)
     assert np.abs(np.subtract(written, np.subtract(times_ms, times_ms[0]) / 1000)).max() < 1e-3
+
+
+def test_only_what_is_rounded_is_made_exact():
+    assert exact_rate(Fraction(19001, 317)) == Fraction(60000, 1001)
+    for rate in (Fraction(179, 6), Fraction(25), Fraction(25, 2), Fraction(30000, 1001), Fraction(1, 1000)):
+        assert exact_rate(rate) == rate
 
 
 @pytest.mark.parametrize(("text", "seconds"), [

@@ -9,6 +9,8 @@ _KEYFRAME_EVERY_SECONDS = 1
 _NOMINAL_LIVE_RATE = Fraction(30)
 # Containers round times to 1 ms (MKV, FLV): within that, a frame belongs where the constant rate has it.
 _ROUNDED_BY_SECONDS = 0.0006
+# The difference of two such times, and what programs make of it.
+_DURATION_ROUNDED_BY_SECONDS = 0.002
 
 
 class PresentationClock:
@@ -57,7 +59,9 @@ class PresentationClock:
 
     def duration_ticks(self, seconds: float | None) -> int:
         """How many ticks a frame is shown; at the nominal rate where nothing tells."""
-        return self.ticks_per_frame if seconds is None else max(1, self._ticks(seconds))
+        if seconds is None or abs(seconds - float(1 / self.rate)) < _DURATION_ROUNDED_BY_SECONDS:
+            return self.ticks_per_frame
+        return max(1, round(seconds / self.time_base))
 
     def _ticks(self, seconds: float) -> int:
         if self._is_regular:

@@ -33,6 +33,8 @@ from live_cam.sources.hdr import HLG, PQ, needs_mapping
 # Where a seek lands behind its target, as some formats do, a second try begins this much earlier.
 _SECOND_TRY_SECONDS = 10.0
 _FALLBACK_RATE = Fraction(25)
+# Of one another, the rates in use are 1/1001 away.
+_RATE_ROUNDING = Fraction(1, 50_000)
 
 
 class VideoSource(ClosedByWith):
@@ -77,7 +79,7 @@ class VideoSource(ClosedByWith):
         seconds = self._stream.duration and float(self._stream.duration * self.time_base)
         seconds = seconds or (self._container.duration or 0) / av.time_base
         self.is_live = self._path is None and not seconds
-        self._nominal_rate = self._stream.guessed_rate or self._stream.average_rate or _FALLBACK_RATE
+        self._nominal_rate = exact_rate(self._stream.guessed_rate or self._stream.average_rate or _FALLBACK_RATE)
         self.rate: Fraction | None = None if self.is_live else self._nominal_rate
         self.duration_seconds: float | None = None
         self.frame_count_estimate: int | None = None
@@ -252,6 +254,14 @@ class VideoSource(ClosedByWith):
         if self.is_live:
             return SourceError(f"{self.name}: lost after frame {self._index}: {reason}")
         return SourceError(f"{self.name}: damaged after frame {self._index} ({self._last_seconds:.2f} s): {reason}")
+
+
+def exact_rate(rate: Fraction) -> Fraction:
+    """The rate that was meant: containers that round times make 19001/317 of 60000/1001."""
+    for meant in (Fraction(round(rate)), Fraction(1000 * round(rate * Fraction(1001, 1000)), 1001)):
+        if meant > 0 and abs(rate / meant - 1) < _RATE_ROUNDING:
+            return meant
+    return rate
 
 
 def _reason(error: Exception) -> str:

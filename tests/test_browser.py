@@ -29,7 +29,9 @@ video.onerror = () => tell({error: video.error.message});
 LIST_PAGE = """<video id="video" muted autoplay></video><script>
 const names = NAMES, video = document.getElementById("video");
 const tell = (what) => fetch(`/told?${new URLSearchParams({name: names.shift(), ...what})}`).then(next);
-const next = () => { if (names.length) { video.src = names[0]; video.playbackRate = 4; video.play().catch(() => {}); } };
+const next = () => {
+  if (names.length) { video.src = names[0]; video.playbackRate = 4; video.play().catch(() => {}); }
+};
 video.onended = () => tell({ended: video.currentTime, width: video.videoWidth, height: video.videoHeight,
                             sound: video.webkitAudioDecodedByteCount});
 video.onerror = () => tell({error: video.error.message});

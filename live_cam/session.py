@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from live_cam.errors import SettingError, SourceError
+from live_cam.errors import SourceError
 from live_cam.governor import Governor
 from live_cam.loading import load_explainer, referenced
+from live_cam.outputs import check_outputs, sinks_for, tell_of_video
 from live_cam.pipeline import Pipeline
 from live_cam.render.views import Renderer, RenderSettings
 from live_cam.running import run
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from live_cam.frame import Explanation, Frame
     from live_cam.sinks import Sink
     from live_cam.sinks.window import Window
-    from live_cam.sources.tracks import SideTracks
 
 
 @dataclass(frozen=True)
@@ -192,15 +192,15 @@ def run_session(
     """
     renderer, steady = Renderer(settings.render), SteadyPass(settings.smooth_seconds)
     referenced(settings.explainer.get("model", ""), settings.explainer.get("weights"))
-    _check_outputs(settings)
+    check_outputs(settings)
     with ExitStack() as stack:
         source = stack.enter_context(_opened(settings))
         if settings.source.video is not None:
-            _tell_of_video(source, on_line)
+            tell_of_video(source, on_line)
         window = _window(settings, source, stack)
         if settings.limits.explanations_per_second is not None and not source.is_live:
             on_line(f"--fps is for cameras and streams; of {source.name} every frame is explained")
-        sinks = [stack.enter_context(sink) for sink in _sinks(settings, source, renderer, on_line)]
+        sinks = [stack.enter_context(sink) for sink in sinks_for(settings, source, renderer, on_line)]
 
         def load(frame: Frame) -> Explainer:
             return load_explainer(**settings.explainer, check_image=frame.image, on_build=on_build, on_warning=on_line)
@@ -239,35 +239,6 @@ def run_session(
     return replace(outcome, made=(*outcome.made, settings.output.report))
 
 
-def _check_outputs(settings: SessionSettings) -> None:
-    """Before anything slow: what cannot be written, or is asked for in vain."""
-    from live_cam.sinks.partial import check_output, refuse_same_file
-
-    output = settings.output
-    if output.show is False and not output.paths:
-        raise SettingError("nothing to do: without a window, give --output, --sidecar or --report")
-    is_file_alone = output.output is not None or not output.wants_window(is_live=False)
-    if settings.source.loop and settings.source.image is None and is_file_alone and settings.source.max_frames is None:
-        raise SettingError("a loop into a file has no end; leave out --loop or the output, or give --max-frames")
-    if len({path.resolve() for path in output.paths}) < len(output.paths):
-        raise SettingError("two outputs have the same name; give each its own")
-    _check_video_format(settings)
-    for path in output.paths:
-        if settings.source.input_path is not None:
-            refuse_same_file(settings.source.input_path, path)
-        check_output(path, output.overwrite)
-
-
-def _check_video_format(settings: SessionSettings) -> None:
-    from live_cam.sinks.codecs import video_format
-
-    output = settings.output
-    if output.output is not None and settings.source.image is None:
-        video_format(output.output, output.codec, output.quality)
-    elif output.codec is not None or output.quality is not None:
-        raise SettingError("--codec and --quality are for a video; give one as --output, or leave them out")
-
-
 def _opened(settings: SessionSettings) -> Source:
     is_watched = settings.output.wants_window(is_live=False) and settings.output.output is None
     if settings.source.image is None and (settings.source.loop or (settings.source.is_demo and is_watched)):
@@ -275,14 +246,6 @@ def _opened(settings: SessionSettings) -> Source:
 
         return LoopedSource(settings.source.open)
     return settings.source.open()
-
-
-def _tell_of_video(source: Source, on_line: Callable[[str], None]) -> None:
-    from live_cam.sources.video import VideoSource
-
-    if isinstance(source, VideoSource):
-        for line in source.lines:
-            on_line(line)
 
 
 def _window(settings: SessionSettings, source: Source, stack: ExitStack) -> Window | None:
@@ -293,61 +256,6 @@ def _window(settings: SessionSettings, source: Source, stack: ExitStack) -> Wind
     window = Window("livecam", settings.environment)
     stack.callback(window.close)
     return window
-
-
-def _sinks(
-    settings: SessionSettings, source: Source, renderer: Renderer, on_line: Callable[[str], None]
-) -> Iterator[Sink]:
-    output = settings.output
-    if output.output is not None:
-        yield _picture_sink(output.output, settings, source, renderer, on_line)
-    if output.sidecar is not None:
-        from live_cam.sinks.sidecar import SidecarSink
-
-        yield SidecarSink(output.sidecar, output.overwrite)
-
-
-def _picture_sink(
-    path: Path, settings: SessionSettings, source: Source, renderer: Renderer, on_line: Callable[[str], None]
-) -> Sink:
-    output = settings.output
-    if source.is_still:
-        from live_cam.sinks.image import ImageSink
-
-        return ImageSink(path, output.overwrite)
-    from live_cam.sinks.video import VideoSink
-
-    sink = VideoSink(
-        path,
-        renderer.drawn_size_wh(source.size_wh),
-        source.rate,
-        output.overwrite,
-        output.codec,
-        output.quality,
-        _side_tracks(settings.source, source),
-        output.audio,
-    )
-    for line in sink.lines:
-        on_line(line)
-    return sink
-
-
-def _side_tracks(settings: SourceSettings, source: Source) -> SideTracks | None:
-    """Of a recording, what it has beside its pictures."""
-    if settings.video is None or source.is_live:
-        return None
-    from live_cam.sources.tracks import SideTracks
-    from live_cam.sources.video import VideoSource
-
-    if not isinstance(source, VideoSource):  # a loop: its sound would have to be one too
-        return None
-    return SideTracks(
-        settings.video,
-        source.zero_seconds,
-        settings.start_seconds or 0.0,
-        settings.end_seconds,
-        ends_with_pictures=settings.end_seconds is not None or settings.max_frames is not None,
-    )
 
 
 def _expected_frames(source: Source, max_frames: int | None) -> int | None:

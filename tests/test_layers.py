@@ -32,6 +32,7 @@ LAYERS = {
     "pipeline": 3,
     "running": 3,
     "session": 3,
+    "outputs": 3,
     "doctor": 3,
     "bench": 3,
     "evaluate": 3,

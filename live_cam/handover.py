@@ -170,14 +170,21 @@ class NewestFrame:
         """The newest explained frame or, where that was drawn or would come late, the newest of all."""
         if self._explained is None:
             return None
-        at_once = self._draws_every_frame or (self._explaining_seconds or 0.0) > _LONGEST_WAIT_SECONDS
-        if at_once and not self._explained_ended and self._newest_number > self._drawn_number:
+        if self._draws_at_once and not self._explained_ended and self._newest_number > self._drawn_number:
             return self._newest_number
         return self._explained_number if self._explained_number > self._drawn_number else None
 
+    @property
+    def _draws_at_once(self) -> bool:
+        """Whether frames are drawn without waiting for their own explanations."""
+        return self._draws_every_frame or (self._explaining_seconds or 0.0) > _LONGEST_WAIT_SECONDS
+
     def _may_replace(self) -> bool:
-        """Whether the explanation that waits has been drawn, or never will be."""
-        return self._explained_is_used or (self._frames_ended and self._explained_number <= self._drawn_number)
+        """Whether the explanation that waits has been drawn with, or never will be."""
+        if self._explained_is_used or self._explained_number > self._drawn_number:
+            return self._explained_is_used
+        # Its own frame was drawn before: only a later one could be drawn with it, and only without waiting.
+        return self._frames_ended or not self._draws_at_once
 
     def _note_duration(self, seconds: float) -> None:
         before = self._explaining_seconds

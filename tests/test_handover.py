@@ -99,6 +99,22 @@ def test_an_explanation_that_comes_after_its_frame_was_drawn_waits_for_the_next_
     assert indexes(handover.next_to_draw()) == (2, 1)
 
 
+def test_nothing_stands_still_when_explanations_get_quick_again():
+    handover = NewestFrame()
+    for index in range(2):
+        handover.put_frame(captured(index))
+        explain_next(handover, seconds=0.1)
+        handover.next_to_draw()
+    handover.put_frame(captured(2))
+    taken = handover.frame_to_explain()
+    assert indexes(handover.next_to_draw()) == (2, 1)  # slow: drawn before it is explained
+    handover.put_explained(explained(taken))
+    handover.put_frame(captured(3))
+    taken = handover.frame_to_explain()
+    assert not waits(lambda: handover.put_explained(explained(taken)))
+    assert indexes(handover.next_to_draw()) == (3, 3)
+
+
 def test_nothing_is_drawn_before_the_first_explanation_nor_any_frame_twice():
     handover = NewestFrame(draws_every_frame=True)
     handover.put_frame(captured(0))

@@ -246,3 +246,42 @@ def test_ctrl_c_on_a_live_run_finishes_the_film(
     assert str(output) in printed.splitlines()[-1]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.mp4", "s.jsonl"]
     assert int(probe(output)["nb_read_packets"]) >= len(sidecar_lines(tmp_path / "s.jsonl")) > 10
+
+
+def test_fewer_explanations_than_pictures_of_a_live_stream(
+    run_livecam: RunLivecam, camera_server: ThreadingHTTPServer, tmp_path: Path
+):
+    output, sidecar, report = tmp_path / "out.mp4", tmp_path / "s.jsonl", tmp_path / "r.json"
+    assert_done(
+        run_livecam(
+            "--video", f"http://127.0.0.1:{camera_server.server_port}/", "--no-show", "--output", output,
+            "--sidecar", sidecar, "--report", report, "--fps", 5, "--max-frames", 8,
+        )
+    )  # fmt: skip
+    facts, lines = json.loads(report.read_text()), sidecar_lines(sidecar)
+    assert facts["frames_explained"] == 8
+    # The camera gives up to fifty pictures a second.
+    assert facts["frames_written"] >= 16
+    assert int(probe(output)["nb_read_packets"]) == facts["frames_written"]
+    times_seconds = [line["time_seconds"] for line in lines]
+    assert 6 <= len(lines) <= 8
+    assert (times_seconds[-1] - times_seconds[0]) / (len(lines) - 1) >= 0.19
+
+
+def test_of_a_file_every_frame_is_explained_whatever_the_limits(run_livecam: RunLivecam, tmp_path: Path):
+    clip = write_clip(tmp_path / "clip.mp4", frame_count=12)
+    report = tmp_path / "r.json"
+    done = run_livecam("--video", clip, "--no-show", "--report", report, "--fps", 1, "--max-cpu", 50)
+    assert (done.returncode, len(done.stderr.splitlines())) == (0, 1)
+    assert "--fps is for cameras and streams" in done.stderr
+    assert json.loads(report.read_text())["frames_explained"] == 12
+
+
+def test_smoothing_changes_what_is_drawn_and_can_be_switched_off(run_livecam: RunLivecam, tmp_path: Path):
+    clip = write_clip(tmp_path / "clip.mp4", frame_count=6)
+    pictures = {}
+    for seconds in (0, 0.15):
+        output = tmp_path / f"{seconds}.mp4"
+        assert_done(run_livecam("--video", clip, "--smooth", seconds, "--view", "heatmap", "--output", output))
+        pictures[seconds] = output.read_bytes()
+    assert pictures[0] != pictures[0.15]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -172,6 +173,20 @@ def test_a_sidecar_line_has_what_the_design_says(tmp_path):
         "explained": {"class_index": 207, "label": "golden retriever", "probability": 0.125},
         "heatmap": {"peak": 8.0, "area_above_half": 0.125, "centroid_xy": [0.625, 0.75]},
     }
+
+
+def test_pictures_with_heat_of_an_earlier_frame_add_no_line(tmp_path):
+    own, later = result_of(numbered_image(3, (32, 24)), 3, 0.3), result_of(numbered_image(4, (32, 24)), 4, 0.4)
+    behind = replace(later, earlier_frame=own.frame)
+    catching_up = replace(result_of(numbered_image(6, (32, 24)), 6, 0.6), earlier_frame=later.frame)
+    assert behind.heat_age_seconds == pytest.approx(0.1)
+    assert own.heat_age_seconds == 0
+    with SidecarSink(tmp_path / "out.jsonl") as sink:
+        for result in (own, behind, catching_up):
+            sink.write(result)
+        sink.finish()
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [(line["index"], line["time_seconds"]) for line in lines] == [(3, 0.3), (4, 0.4)]
 
 
 def test_area_counts_the_cells_with_at_least_half_the_peak():

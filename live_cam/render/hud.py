@@ -24,9 +24,9 @@ class Status:
         probability: Of that class, in [0, 1].
         engine: "litert" or "tensorflow".
         latency_ms: From a frame's capture to its picture.
-        heat_age_ms: How much older the explained frame is than the one it is drawn over.
         dropped_count: Frames that were thrown away to keep up.
         message: What the user should know now, such as "preparing the model".
+        heat_age_ms: How much older the explained frame is than the one it is drawn over.
     """
 
     fps: float | None = None
@@ -34,9 +34,9 @@ class Status:
     probability: float | None = None
     engine: str | None = None
     latency_ms: float | None = None
-    heat_age_ms: float | None = None
     dropped_count: int = 0
     message: str = ""
+    heat_age_ms: float | None = None
 
 
 def draw_hud(image: np.ndarray, status: Status) -> None:

@@ -113,8 +113,9 @@ class NewestFrame:
         self._newest: Captured | None = None
         self._explained: Explained | None = None
         self._explained_is_used = True
-        # Counted here, from 1: a source's own indexes may have gaps.
+        # Frames in the order they came here, from 1.
         self._newest_number = self._taken_number = self._explained_number = self._drawn_number = 0
+        self._drawn_index = -1
         self._taken_seconds = 0.0
         self._explaining_seconds: float | None = None
         self._frames_ended = self._explained_ended = False
@@ -159,11 +160,13 @@ class NewestFrame:
             number = self._number_to_draw()
             if number is None or self._explained is None or self._newest is None:
                 return None
-            self.dropped_count += number - self._drawn_number - 1
             self._drawn_number = number
             self._explained_is_used = True
             self._changed.notify_all()
             captured = self._explained.captured if number == self._explained_number else self._newest
+            # By the source's own count: it may have replaced frames before they got here.
+            self.dropped_count += captured.frame.index - self._drawn_index - 1
+            self._drawn_index = captured.frame.index
             return Drawing(captured, self._explained)
 
     def _number_to_draw(self) -> int | None:

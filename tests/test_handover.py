@@ -55,6 +55,15 @@ def test_quick_explanations_are_drawn_over_their_own_frames_and_the_others_are_d
     assert handover.dropped_count == 6
 
 
+def test_frames_that_the_source_itself_replaced_count_as_dropped():
+    handover = NewestFrame()
+    for index in (2, 7):
+        handover.put_frame(captured(index))
+        explain_next(handover)
+        handover.next_to_draw()
+    assert handover.dropped_count == 6  # 0, 1, 3, 4, 5, 6
+
+
 def test_a_frame_that_came_during_a_quick_explanation_is_not_drawn_without_its_own():
     handover = NewestFrame()
     handover.put_frame(captured(0))

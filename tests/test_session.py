@@ -249,12 +249,12 @@ def test_ctrl_c_on_a_live_run_finishes_the_film(
 
 
 def test_fewer_explanations_than_pictures_of_a_live_stream(
-    run_livecam: RunLivecam, camera_server: ThreadingHTTPServer, tmp_path: Path
+    run_livecam: RunLivecam, camera_server: MjpegServer, tmp_path: Path
 ):
     output, sidecar, report = tmp_path / "out.mp4", tmp_path / "s.jsonl", tmp_path / "r.json"
     assert_done(
         run_livecam(
-            "--video", f"http://127.0.0.1:{camera_server.server_port}/", "--no-show", "--output", output,
+            "--video", camera_server.url, "--no-show", "--output", output,
             "--sidecar", sidecar, "--report", report, "--fps", 5, "--max-frames", 8,
         )
     )  # fmt: skip

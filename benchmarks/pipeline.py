@@ -30,7 +30,7 @@ from live_cam.render.hud import Status
 from live_cam.render.views import Renderer, RenderSettings
 from live_cam.running import run
 from live_cam.session import OutputSettings, SessionSettings, SourceSettings, run_session
-from live_cam.sinks.encoder import _ENCODER
+from live_cam.sinks.codecs import CODECS, DEFAULT_QUALITY
 from live_cam.sinks.window import Window, display_problem
 from live_cam.sources import Source, open_source
 from live_cam.sources.live import Retry
@@ -92,7 +92,7 @@ def _decoded(path: Path):
 
 def _encoded(pictures: list[av.VideoFrame], path: Path) -> None:
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=25, options=_ENCODER)
+        stream = container.add_stream("libx264", rate=25, options=CODECS["h264"].options_at(DEFAULT_QUALITY))
         stream.width, stream.height, stream.pix_fmt = pictures[0].width, pictures[0].height, "yuv420p"
         for number, picture in enumerate(pictures):
             picture.pts, picture.time_base = number, Fraction(1, 25)

@@ -23,11 +23,13 @@ class Frame:
         image: (height, width, 3) uint8, BGR.
         index: Count of frames since the source was opened, from 0. Never repeats.
         time_seconds: Media time for a file, the monotonic clock's reading at capture for a live source.
+        duration_seconds: How long it is shown; None where nothing tells.
     """
 
     image: np.ndarray
     index: int
     time_seconds: float
+    duration_seconds: float | None = None
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import dataclasses
 import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -182,20 +183,20 @@ class _Loader:
 
     def _engine_and_facts(self) -> tuple[Engine, PassFacts]:
         if self.engine == "tensorflow":
-            return self._on_tensorflow(self._grad_model(), "asked for")
+            return self._on_tensorflow(self._grad_model, "asked for")
         if importlib.util.find_spec("ai_edge_litert") is None:
             self._refuse_where_litert_was_asked_for("ai-edge-litert is not installed")
-            return self._on_tensorflow(self._grad_model(), "ai-edge-litert is not installed")
+            return self._on_tensorflow(self._grad_model, "ai-edge-litert is not installed")
         entry = self._cached("explain")
         if entry is None:
             return self._built()
         if entry.program is None:
             self._refuse_where_litert_was_asked_for(entry.facts.engine_reason)
-            return self._on_tensorflow(self._grad_model(), entry.facts.engine_reason)
+            return self._on_tensorflow(self._grad_model, entry.facts.engine_reason)
         return self._on_litert(entry.program), entry.facts
 
     def _built(self) -> tuple[Engine, PassFacts]:
-        grad_model = self._grad_model()
+        grad_model = self._grad_model
         converted_program, reason = self._trusted_program(grad_model)
         facts = self._facts(grad_model, "tensorflow" if converted_program is None else "litert", reason)
         program = self._kept("explain", facts, converted_program)
@@ -228,13 +229,14 @@ class _Loader:
         if entry is not None and entry.program is not None:
             return entry.program
         with silenced_native_stderr():
-            grad_model = self._grad_model()
+            grad_model = self._grad_model
             self.on_build(f"converting the bare {self.reference.name} for LiteRT, once ...")
             from live_cam.engines.convert import converted
 
             program = converted(getattr(grad_model, name))
         return self._kept(name, self._facts(grad_model, "litert", "CPU"), program) or program
 
+    @cached_property
     def _grad_model(self) -> GradModel:
         self.on_build(f"loading TensorFlow and {self.reference.name} ...")
         import live_cam.models.quiet_tensorflow  # noqa: F401

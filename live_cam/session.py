@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from live_cam.errors import SettingError, SourceError
+from live_cam.errors import SourceError
 from live_cam.governor import Governor
 from live_cam.loading import load_explainer, referenced
 from live_cam.opening import check_live, opened_source
+from live_cam.outputs import check_outputs, sinks_for, tell_of_video
 from live_cam.pipeline import Pipeline
 from live_cam.render.views import Renderer, RenderSettings
 from live_cam.running import run
@@ -106,6 +107,9 @@ class OutputSettings:
         sidecar: JSON lines, one a frame.
         report: One JSON object about the run.
         overwrite: Whether these may replace what is there.
+        codec: Of a video: one of ``CODECS``; None for the container's usual one.
+        quality: Of a video: 0 to 100; None for the usual one.
+        audio: Of a video: whether the source's sound goes into it.
         show: Whether there is a window; None: where it is expected, see ``wants_window``.
     """
 
@@ -113,6 +117,9 @@ class OutputSettings:
     sidecar: Path | None = None
     report: Path | None = None
     overwrite: bool = False
+    codec: str | None = None
+    quality: int | None = None
+    audio: bool = True
     show: bool | None = None
 
     @property
@@ -218,7 +225,7 @@ def run_session(
     renderer, steady = Renderer(settings.render), SteadyPass(settings.smooth_seconds)
     check_live(settings.source)
     referenced(settings.explainer.get("model", ""), settings.explainer.get("weights"))
-    _check_outputs(settings)
+    check_outputs(settings)
     with ExitStack() as stack:
         window = _early_window(settings, stack)
         is_watched = settings.output.wants_window(is_live=False) and settings.output.output is None
@@ -226,10 +233,12 @@ def run_session(
         if source is None:
             return _NOTHING
         stack.enter_context(source)
+        if settings.source.video is not None:
+            tell_of_video(source, on_line)
         window = _window(settings, source, stack, window)
         if settings.limits.explanations_per_second is not None and not source.is_live:
             on_line(f"--fps is for cameras and streams; of {source.name} every frame is explained")
-        sinks = [stack.enter_context(sink) for sink in _sinks(settings, source, renderer, on_line)]
+        sinks = [stack.enter_context(sink) for sink in sinks_for(settings, source, renderer, on_line)]
 
         def load(frame: Frame) -> Explainer:
             return load_explainer(**settings.explainer, check_image=frame.image, on_build=on_build, on_warning=on_line)
@@ -269,24 +278,6 @@ def run_session(
     return replace(outcome, made=(*outcome.made, settings.output.report))
 
 
-def _check_outputs(settings: SessionSettings) -> None:
-    """Before anything slow: what cannot be written, or is asked for in vain."""
-    from live_cam.sinks.partial import check_output, refuse_same_file
-
-    output = settings.output
-    if output.show is False and not output.paths:
-        raise SettingError("nothing to do: without a window, give --output, --sidecar or --report")
-    is_file_alone = output.output is not None or not output.wants_window(is_live=False)
-    if settings.source.loop and settings.source.image is None and is_file_alone and settings.source.max_frames is None:
-        raise SettingError("a loop into a file has no end; leave out --loop or the output, or give --max-frames")
-    if len({path.resolve() for path in output.paths}) < len(output.paths):
-        raise SettingError("two outputs have the same name; give each its own")
-    for path in output.paths:
-        if settings.source.input_path is not None:
-            refuse_same_file(settings.source.input_path, path)
-        check_output(path, output.overwrite)
-
-
 def _early_window(settings: SessionSettings, stack: ExitStack) -> Window | None:
     """A window before there is a picture, if it is known by now that there will be one."""
     source, output = settings.source, settings.output
@@ -307,34 +298,6 @@ def _new_window(settings: SessionSettings, stack: ExitStack) -> Window:
     window = Window("livecam", settings.environment)
     stack.callback(window.close)
     return window
-
-
-def _sinks(
-    settings: SessionSettings, source: Source, renderer: Renderer, on_line: Callable[[str], None]
-) -> Iterator[Sink]:
-    output = settings.output
-    if output.output is not None:
-        yield _picture_sink(output.output, output.overwrite, source, renderer, on_line)
-    if output.sidecar is not None:
-        from live_cam.sinks.sidecar import SidecarSink
-
-        yield SidecarSink(output.sidecar, output.overwrite)
-
-
-def _picture_sink(
-    path: Path, overwrite: bool, source: Source, renderer: Renderer, on_line: Callable[[str], None]
-) -> Sink:
-    if source.is_still:
-        from live_cam.sinks.image import ImageSink
-
-        return ImageSink(path, overwrite)
-    from live_cam.sinks.video import VideoSink
-
-    sink = VideoSink(path, renderer.drawn_size_wh(source.size_wh), source.rate, overwrite)
-    if sink.padded:
-        width, height = sink.written_size_wh
-        on_line(f"H.264 needs even sides: {path.name} is {width}x{height}, the last row or column repeated")
-    return sink
 
 
 def _expected_frames(source: Source, max_frames: int | None) -> int | None:

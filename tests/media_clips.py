@@ -92,9 +92,13 @@ def decoded_by_ffmpeg(path: Path, size_wh: tuple[int, int]) -> np.ndarray:
 
 
 def result_of(
-    image: np.ndarray, index: int = 0, time_seconds: float = 0.0, explanation: Explanation | None = None
+    image: np.ndarray,
+    index: int = 0,
+    time_seconds: float = 0.0,
+    explanation: Explanation | None = None,
+    duration_seconds: float | None = None,
 ) -> Result:
     """A result whose drawn frame is the frame itself."""
-    frame = Frame(image, index, time_seconds)
+    frame = Frame(image, index, time_seconds, duration_seconds)
     cat = Prediction(281, "tabby", 0.75, 3.0)
     return Result(frame, explanation or Explanation((cat,), cat, np.zeros((7, 7), np.float32)), frame)

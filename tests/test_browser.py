@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import http.server
+import json
 import queue
 import shutil
 import subprocess
@@ -12,7 +13,8 @@ import threading
 import urllib.parse
 
 import pytest
-from media_clips import result_of
+from media_clips import result_of, write_clip
+from recordings import ffmpeg, record
 from stream_servers import counted_image
 
 from live_cam.sinks.video import VideoSink
@@ -24,6 +26,19 @@ const tell = (what) => fetch(`/told?${new URLSearchParams(what)}`);
 video.onended = () => tell({ended: video.currentTime, width: video.videoWidth, height: video.videoHeight,
                             shown: video.getVideoPlaybackQuality().totalVideoFrames});
 video.onerror = () => tell({error: video.error.message});
+</script>"""
+
+# Plays one after the other; four times as fast as a viewer would.
+LIST_PAGE = """<video id="video" muted autoplay></video><script>
+const names = NAMES, video = document.getElementById("video");
+const tell = (what) => fetch(`/told?${new URLSearchParams({name: names.shift(), ...what})}`).then(next);
+const next = () => {
+  if (names.length) { video.src = names[0]; video.playbackRate = 4; video.play().catch(() => {}); }
+};
+video.onended = () => tell({ended: video.currentTime, width: video.videoWidth, height: video.videoHeight,
+                            sound: video.webkitAudioDecodedByteCount});
+video.onerror = () => tell({error: video.error.message});
+next();
 </script>"""
 
 
@@ -97,3 +112,25 @@ def test_chromium_holds_the_picture_while_the_camera_was_away(tmp_path, is_kille
     assert "error" not in said
     # Of the killed one the last piece is missing: here one frame, the keyframe that began it.
     assert float(said["ended"]) == pytest.approx(4.9 if is_killed else 5.0, abs=0.05)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+def test_chromium_plays_each_container_with_its_sound(tmp_path):
+    write_clip(tmp_path / "clip.mp4", frame_count=50, size_wh=(128, 96))
+    sine = ["-f", "lavfi", "-i", "sine=440:d=2:r=48000"]
+    ffmpeg("-i", tmp_path / "clip.mp4", *sine, "-c:v", "copy", "-c:a", "aac", tmp_path / "in.mp4")
+    codecs = {"a.mp4": "h264", "b.mp4": "vp9", "c.mp4": "av1", "d.webm": "vp9", "e.webm": "av1", "f.mov": "h264"}
+    for name, codec in codecs.items():
+        record(tmp_path / "in.mp4", tmp_path / name, codec=codec)
+    record(tmp_path / "in.mp4", tmp_path / "cut.mp4", start=0.5, end=1.5)
+    names = [*codecs, "cut.mp4"]
+    (tmp_path / "page.html").write_text(LIST_PAGE.replace("NAMES", json.dumps(names)))
+    told = queue.Queue()
+    with browser_on(tmp_path, told):
+        said = [told.get(timeout=60) for _ in names]
+    assert [one["name"] for one in said] == names
+    for one in said:
+        assert "error" not in one, one
+        assert (one["width"], one["height"]) == ("128", "96")
+        assert float(one["ended"]) == pytest.approx(1 if one["name"] == "cut.mp4" else 2, abs=0.05), one
+        assert int(one["sound"]) > 1000, one

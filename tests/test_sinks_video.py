@@ -172,7 +172,7 @@ def test_a_frame_of_another_size_is_refused(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["out.avi", "out.jpg", "out", "out.webm"])
+@pytest.mark.parametrize("name", ["out.txt", "out.jpg", "out", "out.ogv"])
 def test_an_unknown_ending_is_refused(tmp_path, name):
     with pytest.raises(SinkError, match=r"must end in \.mp4, \.m4v, \.mov, \.mkv"):
         VideoSink(tmp_path / name, (64, 48), Fraction(25))

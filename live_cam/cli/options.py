@@ -8,6 +8,8 @@ from typing import Annotated, TypeAlias
 import typer
 
 from live_cam.cam import CAM_METHODS, SCORE_CAM
+from live_cam.cli.times import seconds_of
+from live_cam.sinks.codecs import CODECS, CONTAINERS, DEFAULT_QUALITY
 
 _SOURCE, _MODEL, _EXPLANATION = "Source", "Model", "Explanation"
 _PICTURE, _OUTPUT, _LIVE = "Picture", "Output", "Live"
@@ -26,10 +28,17 @@ Demo: TypeAlias = Annotated[
     bool, typer.Option("--demo", help="Photographs in motion; needs no camera.", rich_help_panel=_SOURCE)
 ]
 Start: TypeAlias = Annotated[
-    float | None, typer.Option(metavar="S", min=0, help="Begin S seconds into the video.", rich_help_panel=_SOURCE)
+    float | None,
+    typer.Option(
+        metavar="TIME",
+        parser=seconds_of,
+        help="Begin there in the video: seconds, or hh:mm:ss.fff.",
+        rich_help_panel=_SOURCE,
+    ),
 ]
 End: TypeAlias = Annotated[
-    float | None, typer.Option(metavar="S", min=0, help="End S seconds into the video.", rich_help_panel=_SOURCE)
+    float | None,
+    typer.Option(metavar="TIME", parser=seconds_of, help="End there, likewise.", rich_help_panel=_SOURCE),
 ]
 CameraSize: TypeAlias = Annotated[
     str | None,
@@ -154,7 +163,30 @@ Mirror: TypeAlias = Annotated[
 
 Output: TypeAlias = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="The annotated video (.mp4) or image.", rich_help_panel=_OUTPUT),
+    typer.Option(
+        metavar="FILE", help=f"The annotated video ({', '.join(CONTAINERS)}) or image.", rich_help_panel=_OUTPUT
+    ),
+]
+Codec: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help=f"{', '.join(CODECS)}; the file's usual one if not given.",
+        rich_help_panel=_OUTPUT,
+    ),
+]
+Quality: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        metavar="0..100",
+        min=0,
+        max=100,
+        help=f"Of the video; {DEFAULT_QUALITY} if not given, 80 looks like the source.",
+        rich_help_panel=_OUTPUT,
+    ),
+]
+Audio: TypeAlias = Annotated[
+    bool, typer.Option("--audio/--no-audio", help="Copy the video's sound or leave it out.", rich_help_panel=_OUTPUT)
 ]
 Sidecar: TypeAlias = Annotated[
     Path | None,

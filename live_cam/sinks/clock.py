@@ -9,6 +9,8 @@ _KEYFRAME_EVERY_SECONDS = 1
 _NOMINAL_LIVE_RATE = Fraction(30)
 # Containers round times to 1 ms (MKV, FLV): within that, a frame belongs where the constant rate has it.
 _ROUNDED_BY_SECONDS = 0.0006
+# The difference of two such times, and what programs make of it.
+_DURATION_ROUNDED_BY_SECONDS = 0.002
 
 
 class PresentationClock:
@@ -16,6 +18,8 @@ class PresentationClock:
 
     Args:
         rate: Frames per second of the source; None for a live source.
+        keeps_grid: Whether the container knows whole frames only, as AVI does: then a tick is a frame, and a frame
+            whose place is taken gets the next one.
 
     Attributes:
         rate: The nominal one, also where the source has none.
@@ -23,15 +27,21 @@ class PresentationClock:
         time_base: Seconds in a tick; a frame of ``rate`` is a whole number of them.
     """
 
-    def __init__(self, rate: Fraction | None) -> None:
+    def __init__(self, rate: Fraction | None, keeps_grid: bool = False) -> None:
         self.rate = rate or _NOMINAL_LIVE_RATE
         self._is_regular = rate is not None
-        factor = -(-_TICKS_PER_SECOND // self.rate.numerator)
-        self.ticks_per_frame = self.rate.denominator * factor
-        self.time_base = Fraction(1, self.rate.numerator * factor)
+        if keeps_grid:
+            self.ticks_per_frame, self.time_base = 1, 1 / self.rate
+        else:
+            self._divide_seconds()
         self._first_seconds: float | None = None
         self._last_pts = -1
         self._next_key_pts = 0
+
+    def _divide_seconds(self) -> None:
+        factor = -(-_TICKS_PER_SECOND // self.rate.numerator)
+        self.ticks_per_frame = self.rate.denominator * factor
+        self.time_base = Fraction(1, self.rate.numerator * factor)
 
     def next_pts(self, time_seconds: float) -> tuple[int, bool]:
         """The tick of the next frame, counted from the first frame, and whether it should be a keyframe.
@@ -46,6 +56,12 @@ class PresentationClock:
             self._next_key_pts = pts + round(_KEYFRAME_EVERY_SECONDS / self.time_base)
         self._last_pts = pts
         return pts, is_key
+
+    def duration_ticks(self, seconds: float | None) -> int:
+        """How many ticks a frame is shown; at the nominal rate where nothing tells."""
+        if seconds is None or abs(seconds - float(1 / self.rate)) < _DURATION_ROUNDED_BY_SECONDS:
+            return self.ticks_per_frame
+        return max(1, round(seconds / self.time_base))
 
     def _ticks(self, seconds: float) -> int:
         if self._is_regular:

@@ -1,4 +1,4 @@
-"""H.264 video that browsers play, and that can be played from the first seconds of the run on."""
+"""Video files in many formats, all of which can be played from the first seconds of the run on."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import av
 import cv2
@@ -13,42 +14,71 @@ import numpy as np
 
 from live_cam.errors import SinkError
 from live_cam.frame import Result
-from live_cam.sinks.encoder import ENCODER_NAME, H264File, copy_for_fast_start
+from live_cam.sinks.codecs import CODECS, video_format
+from live_cam.sinks.companions import Companions, TrackPlan, plan_tracks
+from live_cam.sinks.encoder import VideoFile
+from live_cam.sinks.fast_start import copy_for_fast_start
+from live_cam.sinks.gif import MOST_FRAMES_PER_SECOND, GifFile
 from live_cam.sinks.partial import PartialFile, cannot_write, is_empty, put_in_place
 
-VIDEO_FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
+if TYPE_CHECKING:
+    from av.container import OutputContainer
+
+    from live_cam.sources.tracks import SideTracks
 
 
 class VideoSink(PartialFile):
-    """Writes the drawn frames, each at its own time, as H.264 (yuv420p).
+    """Writes the drawn frames, each at its own time, and what the source has beside its pictures.
 
     Args:
-        path: Ends in one of ``VIDEO_FORMATS``.
+        path: Ends in one of ``CONTAINERS``.
         size_wh: Width and height of the frames that will come; a live source's may change, and are then fitted in.
         rate: Frames per second of the source, kept exactly; None for a live source, where the times alone count.
         overwrite: Whether an existing file may be replaced.
+        codec: One of ``CODECS``; None for the container's usual one.
+        quality: 0 to 100; None for the usual one.
+        tracks: Sound, subtitles, chapters and tags of the source; closed with this sink.
+        with_sound: Whether its sound is wanted.
 
     Attributes:
-        written_size_wh: Of the video: H.264 holds even sides only, so an odd one grows by a copy of its last line.
+        written_size_wh: Of the video: 4:2:0 colour holds even sides only, so an odd one grows by a copy of its last
+            line.
         padded: Whether one does.
         frame_count: Frames written so far.
+        lines: What the user should know of the output before it is made.
 
     Raises:
         SinkError: The ending is unknown or the file cannot be made; nothing is left behind.
+        SettingError: The container cannot hold the codec.
     """
 
     def __init__(
-        self, path: str | Path, size_wh: tuple[int, int], rate: Fraction | None, overwrite: bool = False
+        self,
+        path: str | Path,
+        size_wh: tuple[int, int],
+        rate: Fraction | None,
+        overwrite: bool = False,
+        codec: str | None = None,
+        quality: int | None = None,
+        tracks: SideTracks | None = None,
+        with_sound: bool = True,
     ) -> None:
-        self._format = _format_of(Path(path))
+        self._form = video_format(Path(path), codec, quality)
         super().__init__(path, overwrite)
         self._size_wh, self._rate = size_wh, rate
-        self.written_size_wh = (size_wh[0] + size_wh[0] % 2, size_wh[1] + size_wh[1] % 2)
+        is_even_only = self._form.codec is not None
+        self.written_size_wh = (size_wh[0] + size_wh[0] % 2, size_wh[1] + size_wh[1] % 2) if is_even_only else size_wh
         self.padded = self.written_size_wh != size_wh
         self.frame_count = 0
-        self._file: H264File | None = None
+        self._file: VideoFile | GifFile | None = None
         self._has_opened = False
         self._canvas: np.ndarray | None = None
+        self._first_seconds = 0.0
+        self._tracks = tracks
+        self._plan = TrackPlan((), ())
+        if tracks is not None:
+            self._plan = plan_tracks(tracks.streams, self._form.container, with_sound)
+        self.lines = tuple(self._lines())
 
     def write(self, result: Result) -> None:
         """Encodes the drawn frame.
@@ -65,9 +95,27 @@ class VideoSink(PartialFile):
         with self._telling_what_stays():
             if self._file is None:
                 self._has_opened = True
-                self._file = H264File(self.partial_path, self._format, self.written_size_wh, self._rate)
-            self._file.add(image, result.frame.time_seconds)
+                self._file = self._open_file(result.frame.time_seconds)
+            self._file.add(image, result.frame.time_seconds, result.frame.duration_seconds)
         self.frame_count += 1
+
+    def _open_file(self, first_seconds: float) -> VideoFile | GifFile:
+        self._first_seconds = first_seconds
+        if self._form.codec is None:
+            return GifFile(self.partial_path, self.written_size_wh)
+        return VideoFile(self.partial_path, self._form, self.written_size_wh, self._rate, self._growing_companions)
+
+    def _growing_companions(self, container: OutputContainer) -> Companions | None:
+        return self._companions(container, is_growing=True)
+
+    def _late_companions(self, container: OutputContainer) -> Companions | None:
+        return self._companions(container, is_growing=False)
+
+    def _companions(self, container: OutputContainer, is_growing: bool) -> Companions | None:
+        if self._tracks is None:
+            return None
+        plan = self._plan.part_for(self._form.container, is_growing)
+        return Companions(container, self._form.container, self._tracks, plan, self._first_seconds)
 
     def finish(self) -> None:
         """Completes the file and gives it its name; without a frame there is no file.
@@ -78,9 +126,10 @@ class VideoSink(PartialFile):
         if self._file is None:
             return
         with self._telling_what_stays():
-            self._end_file()
-            if self._format != "matroska":
-                self._make_fast_start()
+            end_seconds = self._file.end_seconds
+            self._end_file(is_whole=True)
+            if self._form.has_index_at_end:
+                self._make_fast_start(end_seconds)
         put_in_place(self.partial_path, self.path, self._overwrite)
 
     def close(self) -> None:
@@ -88,6 +137,8 @@ class VideoSink(PartialFile):
         # Only after an error that was raised before: then the last second is missing, and there is nothing to add.
         with contextlib.suppress(av.FFmpegError, OSError):
             self._end_file()
+        if self._tracks is not None:
+            self._tracks.close()
         if self._has_opened and is_empty(self.partial_path):
             self.partial_path.unlink()
 
@@ -105,18 +156,26 @@ class VideoSink(PartialFile):
         )
         return self._canvas
 
-    def _end_file(self) -> None:
+    def _end_file(self, is_whole: bool = False) -> None:
         file, self._file = self._file, None
         if file is not None:
-            file.close()
+            file.close(is_whole)
 
-    def _make_fast_start(self) -> None:
+    def _make_fast_start(self, end_seconds: float) -> None:
         whole = self.path.with_name(f"{self.path.stem}.finishing{self.path.suffix}")
         try:
-            copy_for_fast_start(self.partial_path, whole, self._format)
+            copy_for_fast_start(self.partial_path, whole, self._form.container, end_seconds, self._late_companions)
             whole.replace(self.partial_path)
         finally:
             whole.unlink(missing_ok=True)
+
+    def _lines(self) -> Iterator[str]:
+        if self.padded and self._form.codec is not None:
+            size, title = _text(self.written_size_wh), self._form.codec.title
+            yield f"{title} needs even sides: {self.path.name} is {size}, the last row or column repeated"
+        if self._form.container == "gif" and (self._rate is None or self._rate > MOST_FRAMES_PER_SECOND):
+            yield f"{self.path.name} gets {MOST_FRAMES_PER_SECOND} frames a second at most, as a GIF should"
+        yield from self._plan.lines
 
     @contextlib.contextmanager
     def _telling_what_stays(self) -> Iterator[None]:
@@ -128,14 +187,8 @@ class VideoSink(PartialFile):
 
 def h264_encoder_name() -> str | None:
     """The encoder that videos are written with; None where PyAV was built without it."""
-    return ENCODER_NAME if ENCODER_NAME in av.codecs_available else None
-
-
-def _format_of(path: Path) -> str:
-    container_format = VIDEO_FORMATS.get(path.suffix.lower())
-    if container_format is None:
-        raise SinkError(f"cannot write a video into {path}; its name must end in {', '.join(VIDEO_FORMATS)}")
-    return container_format
+    name = CODECS["h264"].encoder
+    return name if name in av.codecs_available else None
 
 
 def _text(size_wh: tuple[int, int]) -> str:

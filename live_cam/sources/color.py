@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import cv2
 import numpy as np
 from av import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
+
+from live_cam.sources.hdr import ToneMapper, needs_mapping
 
 _LINES_OF_HD = 720
 _SWSCALE_BT2020 = 9  # PyAV names it from version 18 on
@@ -20,6 +24,8 @@ _MATRICES = {
     10: _SWSCALE_BT2020,
 }
 _FULL_RANGE = 2
+# What a file says beyond that is a mistake.
+_WIDEST_PIXEL = 4
 _TURNS = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
 
 
@@ -34,15 +40,32 @@ def is_full_range(frame: VideoFrame) -> bool:
     return frame.color_range == _FULL_RANGE or frame.format.name.startswith("yuvj")
 
 
+def square_size_wh(width: int, height: int, pixel_aspect: Fraction | None) -> tuple[int, int]:
+    """The size with square pixels: one side longer, to an even number, and none shorter."""
+    if pixel_aspect is None or pixel_aspect == 1 or not 1 / _WIDEST_PIXEL <= pixel_aspect <= _WIDEST_PIXEL:
+        return width, height
+    if pixel_aspect > 1:
+        return 2 * round(width * pixel_aspect / 2), height
+    return width, 2 * round(height / pixel_aspect / 2)
+
+
 class FrameConverter:
     """Turns the frames of one stream into BGR images of one size.
 
+    Pixels that are not square are made so, by enlarging the shorter side: the network, the heatmap and every player
+    then see the same shapes.
+
     Args:
-        first: The stream's first frame: its size and its rotation hold for all, so that a sink can rely on them.
+        first: The stream's first frame: its size, its rotation and its kind of colour hold for all, so that a sink can
+            rely on them.
+        pixel_aspect: Width of a pixel over its height.
     """
 
-    def __init__(self, first: VideoFrame) -> None:
-        self._width, self._height = first.width, first.height
+    def __init__(self, first: VideoFrame, pixel_aspect: Fraction | None = None) -> None:
+        self._width, self._height = square_size_wh(first.width, first.height, pixel_aspect)
+        self._mapper: ToneMapper | None = None
+        if needs_mapping(first.color_trc, first.color_primaries):
+            self._mapper = ToneMapper(first.color_trc, first.color_primaries)
         self._turn_degrees = round(first.rotation / 90) % 4 * 90
         self._reformatter = VideoReformatter()
 
@@ -68,6 +91,7 @@ class FrameConverter:
             and frame.width % 2 == frame.height % 2 == 0
             and matrix_of(frame) == Colorspace.ITU601
             and not is_full_range(frame)
+            and self._mapper is None
         )
 
     @staticmethod
@@ -80,9 +104,11 @@ class FrameConverter:
             frame,
             width=self._width,
             height=self._height,
-            format="bgr24",
+            format="bgr24" if self._mapper is None else "rgb48le",
             src_colorspace=matrix_of(frame),
             src_color_range=ColorRange.JPEG if is_full_range(frame) else ColorRange.MPEG,
             dst_color_range=ColorRange.JPEG,
         )
+        if self._mapper is not None:
+            return self._mapper.pixels_bgr(converted.to_ndarray())
         return np.ascontiguousarray(converted.to_ndarray())

@@ -18,7 +18,7 @@ from live_cam.errors import SettingError, SourceError
 from live_cam.frame import Frame
 from live_cam.lifetime import ClosedByWith
 from live_cam.sources.address import display_name, path_of
-from live_cam.sources.color import FrameConverter
+from live_cam.sources.color import FrameConverter, square_size_wh
 from live_cam.sources.container import (
     READ_TIMEOUT_SECONDS,
     has_presentation_times,
@@ -26,13 +26,14 @@ from live_cam.sources.container import (
     video_stream,
 )
 from live_cam.sources.damage import DamageWatch
+from live_cam.sources.deinterlace import TimedFrame, deinterlaced
+from live_cam.sources.hdr import HLG, PQ, needs_mapping
 
 # Where a seek lands behind its target, as some formats do, a second try begins this much earlier.
 _SECOND_TRY_SECONDS = 10.0
 _FALLBACK_RATE = Fraction(25)
-
-# A decoded frame and its presentation time in units of the stream's time base.
-_Timed = tuple[VideoFrame, int]
+# Of one another, the rates in use are 1/1001 away.
+_RATE_ROUNDING = Fraction(1, 50_000)
 
 
 class VideoSource(ClosedByWith):
@@ -46,6 +47,7 @@ class VideoSource(ClosedByWith):
     Attributes:
         first_pts: Presentation time of the stream's first frame in units of ``time_base``; times count from it.
         time_base: Seconds in one unit of presentation time.
+        lines: What the user should know of how the frames were made.
 
     Raises:
         SourceError: Nothing there, no video, or not one frame that can be decoded.
@@ -76,7 +78,7 @@ class VideoSource(ClosedByWith):
         seconds = self._stream.duration and float(self._stream.duration * self.time_base)
         seconds = seconds or (self._container.duration or 0) / av.time_base
         self.is_live = self._path is None and not seconds
-        self._nominal_rate = self._stream.guessed_rate or self._stream.average_rate or _FALLBACK_RATE
+        self._nominal_rate = exact_rate(self._stream.guessed_rate or self._stream.average_rate or _FALLBACK_RATE)
         self.rate: Fraction | None = None if self.is_live else self._nominal_rate
         self.duration_seconds: float | None = None
         self.frame_count_estimate: int | None = None
@@ -96,14 +98,20 @@ class VideoSource(ClosedByWith):
         self._has_times, self._guesses_times = has_presentation_times(self._container), False
         self._next_pts = Fraction(0)
         self._watch = DamageWatch(self._container, self._stream, self._path)
-        decoded = self._decoded()
+        decoded = deinterlaced(self._decoded())
         first = self._first_of(decoded)
-        self.first_pts = first[1]
-        self._converter = FrameConverter(first[0])
+        self.first_pts = first.pts
+        self._converter = FrameConverter(first.frame, self._stream.sample_aspect_ratio)
         self.size_wh = self._converter.size_wh
+        self.lines = tuple(self._lines_about(first.frame))
         wanted = self._wanted(self._from_start(first, decoded))
         # The first wanted frame is decoded now, so that a source that cannot give one fails when it is opened.
         self._frames = itertools.chain([self._first_wanted(wanted)], wanted)
+
+    @property
+    def zero_seconds(self) -> float:
+        """The container's time of the first frame, from which the times of frames count."""
+        return float(self.first_pts * self.time_base)
 
     def read(self) -> Frame | None:
         """The next frame; None at the end.
@@ -130,7 +138,16 @@ class VideoSource(ClosedByWith):
             finally:
                 self._in_use.release()
 
-    def _first_of(self, decoded: Iterator[_Timed]) -> _Timed:
+    def _lines_about(self, first: VideoFrame) -> Iterator[str]:
+        aspect = self._stream.sample_aspect_ratio
+        if aspect is not None and square_size_wh(first.width, first.height, aspect) != (first.width, first.height):
+            size = f"{self.size_wh[0]}x{self.size_wh[1]}"
+            yield f"{self.name} has pixels of {aspect.numerator}:{aspect.denominator}: brought to square ones, {size}"
+        if needs_mapping(first.color_trc, first.color_primaries):
+            kind = {PQ: "HDR (PQ)", HLG: "HDR (HLG)"}.get(first.color_trc, "wide-gamut (BT.2020)")
+            yield f"{self.name} is {kind}: brought to BT.709"
+
+    def _first_of(self, decoded: Iterator[TimedFrame]) -> TimedFrame:
         try:
             first = next(decoded, None)
         except SourceError:
@@ -145,7 +162,7 @@ class VideoSource(ClosedByWith):
             raise SourceError(f"{self.name} has no frame from {self._start_seconds:g} s on; choose an earlier --start")
         return first
 
-    def _from_start(self, first: _Timed, decoded: Iterator[_Timed]) -> Iterator[_Timed]:
+    def _from_start(self, first: TimedFrame, decoded: Iterator[TimedFrame]) -> Iterator[TimedFrame]:
         """Frames from a keyframe at or before the start on, found by seeking where the container can."""
         from_beginning = itertools.chain([first], decoded)
         if self._start_seconds == 0 or self._guesses_times or self.is_live:
@@ -158,14 +175,14 @@ class VideoSource(ClosedByWith):
             except (av.FFmpegError, OSError):
                 return from_beginning
             self._watch.restart()
-            decoded = self._decoded()
+            decoded = deinterlaced(self._decoded())
             landed = next(decoded, None)
-            if landed is not None and landed[1] <= target_pts:
+            if landed is not None and landed.pts <= target_pts:
                 return itertools.chain([landed], decoded)
         return iter(())
 
-    def _wanted(self, decoded: Iterator[_Timed]) -> Iterator[Frame]:
-        for frame, pts in decoded:
+    def _wanted(self, decoded: Iterator[TimedFrame]) -> Iterator[Frame]:
+        for frame, pts, duration in decoded:
             time_seconds = self._time_seconds(pts)
             if self._end_seconds is not None and time_seconds >= self._end_seconds and not self.is_live:
                 return
@@ -174,13 +191,14 @@ class VideoSource(ClosedByWith):
             self._last_seconds = time_seconds
             if self.is_live and not self._converter.fits(frame):
                 self._converter = FrameConverter(frame)
-            yield Frame(self._converter.pixels_bgr(frame), self._index, time_seconds)
+            shown_seconds = float(duration * self.time_base) if duration and not self.is_live else None
+            yield Frame(self._converter.pixels_bgr(frame), self._index, time_seconds, shown_seconds)
             self._index += 1
 
     def _time_seconds(self, pts: int) -> float:
         return time.monotonic() if self.is_live else float((pts - self.first_pts) * self.time_base)
 
-    def _decoded(self) -> Iterator[_Timed]:
+    def _decoded(self) -> Iterator[TimedFrame]:
         """All frames from here on, each with its presentation time.
 
         Raises:
@@ -190,7 +208,7 @@ class VideoSource(ClosedByWith):
             for frame in self._decode(packet):
                 if self._watch.note_frame(frame.pts if self._has_times else None):
                     raise self._broken("what follows is unreadable")
-                yield frame, self._pts_of(frame)
+                yield TimedFrame(frame, self._pts_of(frame), frame.duration if self._has_times else 0)
         if self._lost_because is not None:
             raise self._broken(self._lost_because)
         reason = None if self.is_live else self._watch.reason_to_doubt_the_end()
@@ -240,6 +258,14 @@ class VideoSource(ClosedByWith):
         if self.is_live:
             return SourceError(f"{self.name}: lost after frame {self._index}: {reason}")
         return SourceError(f"{self.name}: damaged after frame {self._index} ({self._last_seconds:.2f} s): {reason}")
+
+
+def exact_rate(rate: Fraction) -> Fraction:
+    """The rate that was meant: containers that round times make 19001/317 of 60000/1001."""
+    for meant in (Fraction(round(rate)), Fraction(1000 * round(rate * Fraction(1001, 1000)), 1001)):
+        if meant > 0 and abs(rate / meant - 1) < _RATE_ROUNDING:
+            return meant
+    return rate
 
 
 def _reason(error: Exception) -> str:

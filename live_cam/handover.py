@@ -176,8 +176,8 @@ class NewestFrame:
         return self._explained_number if self._explained_number > self._drawn_number else None
 
     def _may_replace(self) -> bool:
-        """Whether the explanation that waits has been drawn, or never will be."""
-        return self._explained_is_used or (self._frames_ended and self._explained_number <= self._drawn_number)
+        """Whether the explanation that waits has been drawn, or need not be: a newer frame than its own was."""
+        return self._explained_is_used or self._explained_number <= self._drawn_number
 
     def _note_duration(self, seconds: float) -> None:
         before = self._explaining_seconds

@@ -35,7 +35,7 @@ class GuessedPass:
         guessed_index: That class; None: the top class.
         preprocess_seconds: How long fitting took.
         explain_seconds: How long the pass took.
-        explain_again: Explains a network's input for a class.
+        explain_again: Explains a network's input for a class, against another.
     """
 
     captured: Captured
@@ -44,11 +44,15 @@ class GuessedPass:
     guessed_index: int | None
     preprocess_seconds: float
     explain_seconds: float
-    explain_again: Callable[[NetworkInput, int | None], Explanation]
+    explain_again: Callable[[NetworkInput, int | None, int | None], Explanation]
 
-    def explain_input(self, network_input: NetworkInput, class_index: int | None) -> Explanation:
+    def explain_input(
+        self, network_input: NetworkInput, class_index: int | None, contrast_index: int | None = None
+    ) -> Explanation:
         """As ``Explainer.explain_input``, but nothing is computed where the guess was right."""
-        return self.explanation if self._is_for(class_index) else self.explain_again(network_input, class_index)
+        if contrast_index is None and self._is_for(class_index):
+            return self.explanation
+        return self.explain_again(network_input, class_index, contrast_index)
 
     def _is_for(self, class_index: int | None) -> bool:
         if class_index == self.guessed_index:
@@ -100,9 +104,11 @@ class _Explainers:
         finally:
             self._free.put(explainer)
 
-    def explain_again(self, network_input: NetworkInput, class_index: int | None) -> Explanation:
+    def explain_again(
+        self, network_input: NetworkInput, class_index: int | None, contrast_index: int | None
+    ) -> Explanation:
         with self._lent() as explainer:
-            return explainer.explain_input(network_input, class_index)
+            return explainer.explain_input(network_input, class_index, contrast_index)
 
     def guessed_pass(self, captured: Captured, class_index: int | None) -> GuessedPass:
         with self._lent() as explainer:

@@ -13,6 +13,7 @@ import importlib.metadata
 import json
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ _FORMULA_MODULES = (
     "heads.py",
     "litert_gradients.py",
     "preprocess.py",
+    "target_layers.py",
     "engines/convert.py",
     "models/build.py",
     "models/efficientnet_lite.py",
@@ -56,6 +58,7 @@ class PassFacts:
         engine: "litert" or "tensorflow".
         engine_reason: Why that one, in a few words.
         doubt: What shows that the preprocessing cannot be right, and what to do; empty where nothing does.
+        layer_choices: Target layers worth a look, earliest first.
     """
 
     layer: str
@@ -66,6 +69,17 @@ class PassFacts:
     engine: str
     engine_reason: str
     doubt: str = ""
+    layer_choices: tuple[str, ...] = ()
+
+    @staticmethod
+    def of_json(stored: Mapping[str, Any]) -> PassFacts:
+        """From what ``dataclasses.asdict`` gave, by way of JSON, which has no tuples.
+
+        Raises:
+            KeyError, TypeError: It has other names.
+        """
+        tuples = {name: tuple(stored[name]) for name in ("input_size_wh", "layer_choices")}
+        return PassFacts(**{**stored, **tuples})
 
 
 @dataclass(frozen=True)
@@ -87,7 +101,7 @@ class Cache:
         folder = self.root / key
         try:
             stored = json.loads((folder / _FACTS_NAME).read_text(encoding="utf-8"))
-            facts = PassFacts(**{**stored["facts"], "input_size_wh": tuple(stored["facts"]["input_size_wh"])})
+            facts = PassFacts.of_json(stored["facts"])
             if stored["key"] != key:
                 return None
             if stored["program_sha256"] is None:

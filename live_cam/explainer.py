@@ -42,6 +42,7 @@ class Explainer:
         facts: Target layer, input size, preprocessing, engine and why.
         labels: The class names, in the order of the network's output.
         method: The CAM method's name.
+        contrast_index: The class that others are set against; ``NO_CLASS`` if none is.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class Explainer:
         self._fit = fit
         self._fitter = FrameFitter(facts.input_size_wh, fit)
         self._top_k = top_k
-        self._contrast_index = NO_CLASS if contrast is None else self.class_index(contrast)
+        self.contrast_index = NO_CLASS if contrast is None else self.class_index(contrast)
 
     @property
     def engine_name(self) -> str:
@@ -113,10 +114,20 @@ class Explainer:
         pixels, region_xywh = self._fitter.fit(image)
         return NetworkInput(pixels, region_xywh)
 
-    def explain_input(self, network_input: NetworkInput, class_index: int | None = None) -> Explanation:
-        """The second half of ``explain``: one call of the engine. None explains the top class."""
+    def explain_input(
+        self, network_input: NetworkInput, class_index: int | None = None, contrast_index: int | None = None
+    ) -> Explanation:
+        """The second half of ``explain``: one call of the engine.
+
+        Args:
+            network_input: What ``preprocess`` gave.
+            class_index: The class to explain; None for the top class.
+            contrast_index: The class it is set against, ``NO_CLASS`` for none; None for the ``contrast`` it was made
+                with.
+        """
         wanted = TOP_CLASS if class_index is None else class_index
-        outputs, heatmaps = self._engine.explain(network_input.pixels, (wanted, self._contrast_index))
+        contrasted = self.contrast_index if contrast_index is None else contrast_index
+        outputs, heatmaps = self._engine.explain(network_input.pixels, (wanted, contrasted))
         head = self.facts.head
         explained_index = top_class_index(outputs, head) if class_index is None else class_index
         if self.method == SCORE_CAM:

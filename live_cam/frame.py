@@ -78,12 +78,21 @@ class Result:
         explanation: As computed, before any smoothing over time.
         drawn: The same frame with heatmap and caption drawn; same index and time as ``frame``.
         earlier_frame: The one that was explained, where explanations come behind; None: ``frame`` itself.
+        smoothed: The explanation with the maps that were drawn; None: ``explanation`` itself.
+        scale: The map's value that was drawn hottest; None: its own maximum.
     """
 
     frame: Frame
     explanation: Explanation
     drawn: Frame
     earlier_frame: Frame | None = None
+    smoothed: Explanation | None = None
+    scale: float | None = None
+
+    @property
+    def drawn_explanation(self) -> Explanation:
+        """The explanation as it was drawn."""
+        return self.smoothed or self.explanation
 
     @property
     def explained_frame(self) -> Frame:

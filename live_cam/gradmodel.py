@@ -20,6 +20,7 @@ from live_cam.heads import PASSING_OPS, chosen_output, class_choice, class_score
 from live_cam.litert_gradients import litert_gradients
 from live_cam.models.inspect import LinearOutputs, is_trained
 from live_cam.predictions import Head
+from live_cam.target_layers import layer_choices
 
 if TYPE_CHECKING:
     from live_cam.preprocess import Preprocessing
@@ -94,6 +95,7 @@ class GradModel:
         masked_forward: ``(pixels, mask (h, w) float32)`` to the outputs for the normalized picture times the mask.
         model: The model.
         layer_names: The target layers.
+        layer_choices: Those that make sense, see ``target_layers``.
         head: What kind of output the model has.
         settings: What the pass is made of.
         output_count: Length of the outputs.
@@ -113,6 +115,7 @@ class GradModel:
         mask = tf.TensorSpec((height, width), tf.float32, name="mask")
         self.trace_count = 0
         self.layer_names: tuple[str, ...] = ()
+        self.layer_choices: tuple[str, ...] = ()
         self.head: Head = "logits"
         self.model = model
         self.settings = settings
@@ -160,6 +163,7 @@ class GradModel:
         if not self.settings.layers:
             refuse_attention(scores, targets[0])
         self.layer_names = tuple(target.name for target in targets)
+        self.layer_choices = layer_choices(scores, calls)
         if self.settings.method == "cam" and not is_linear_head(scores, targets[0].output):
             raise SettingError("the method cam needs a head of average pooling and one dense layer; take grad-cam")
         heatmaps = [self._heatmap(targets, gradients) for targets, gradients in explained]

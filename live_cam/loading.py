@@ -302,6 +302,7 @@ class _Loader:
             engine=engine,
             engine_reason=reason,
             doubt=self._doubt(grad_model),
+            layer_choices=grad_model.layer_choices,
         )
 
     def _on_tensorflow(self, grad_model: GradModel, reason: str) -> tuple[Engine, PassFacts]:

@@ -68,6 +68,10 @@ class RunMeter:
             self._recent_latency_seconds = latency_seconds
             self._latency.add(latency_seconds)
 
+    def stage_medians_ms(self) -> dict[str, float | None]:
+        """Each stage's median duration so far."""
+        return {name: durations.percentile_ms(50) for name, durations in self._stages.items()}
+
     @property
     def recent_fps(self) -> float | None:
         """Drawn frames a second, lately."""

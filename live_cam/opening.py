@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from live_cam.commands import Action
 from live_cam.errors import SettingError, SourceError
 from live_cam.render.cards import opening_card
 from live_cam.render.hud import Status
@@ -114,7 +115,7 @@ class _Opening:
         if int(waited_seconds) != self._shown_seconds:
             self._shown_seconds = int(waited_seconds)
             window.show(opening_card(self._name, waited_seconds), Status())
-        return window.poll(_POLL_SECONDS)
+        return all(command.action is not Action.QUIT for command in window.poll(_POLL_SECONDS))
 
     def result(self) -> Source:
         """What came of it."""

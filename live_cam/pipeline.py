@@ -12,20 +12,26 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from itertools import chain
+from typing import TYPE_CHECKING
 
 from live_cam.ahead import guessed_passes
 from live_cam.channel import Channel
 from live_cam.explainer import Explainer
 from live_cam.frame import Explanation, Frame, Result
 from live_cam.governor import Governor
-from live_cam.handover import Captured, EveryFrame, Explained, NewestFrame
+from live_cam.handover import Captured, Drawing, EveryFrame, Explained, NewestFrame
 from live_cam.metering import RunMeter
+from live_cam.render.fitting import letterboxed
 from live_cam.render.views import Renderer
 from live_cam.sinks import Sink
 from live_cam.sources import Source
 from live_cam.sources.live import LiveSource
 from live_cam.steady import SteadyPass
+
+if TYPE_CHECKING:
+    from live_cam.sinks.recorder import Recorder
 
 _SHOWN_CAPACITY = 2
 _SHORTEST_PAUSE_SECONDS = 0.002
@@ -47,6 +53,8 @@ class Pipeline:
         governor: Says when to explain; every frame, as soon as it can be, if not given.
         explains_ahead: Whether several frames may be in the network at once: more of them a second, each later. Not for
             a live source.
+        recorder: Written like a sink while it records. With one, ``results`` are without caption, for a window that has
+            a better one.
 
     Attributes:
         meter: Counts and clocks.
@@ -55,6 +63,7 @@ class Pipeline:
         explainer: None until it is ready.
         last_explanation: Of the last drawn frame.
         steady: The class and the smoothing in use; both may be changed while the run goes on.
+        renderer: May be replaced while the run goes on.
     """
 
     def __init__(
@@ -69,12 +78,15 @@ class Pipeline:
         steady: SteadyPass | None = None,
         governor: Governor | None = None,
         explains_ahead: bool = False,
+        recorder: Recorder | None = None,
     ) -> None:
         self.meter = RunMeter()
         self.explainer: Explainer | None = None
         self.preview: Frame | None = None
         self.last_explanation: Explanation | None = None
-        self._source, self._load, self._renderer, self._sinks = source, load, renderer, sinks
+        self._source, self._load, self.renderer, self._sinks = source, load, renderer, sinks
+        self._recorder = recorder
+        self._written_size_wh: tuple[int, int] | None = None
         self._target, self._max_frames = target, max_frames
         self.steady = steady or SteadyPass()
         self._governor = governor or Governor()
@@ -82,6 +94,9 @@ class Pipeline:
         self._handover = NewestFrame(self._governor.limits) if source.is_live else EveryFrame()
         self.results: Channel[Result] = Channel(_SHOWN_CAPACITY if shows_every_frame else 1, not shows_every_frame)
         self._stopping = threading.Event()
+        self._going = threading.Event()
+        self._going.set()
+        self._explaining = threading.Lock()
         self._error: BaseException | None = None
         self._error_lock = threading.Lock()
         self._threads = [
@@ -101,11 +116,42 @@ class Pipeline:
     def end_capture(self) -> None:
         """Takes no more frames; those that were taken still go through."""
         self._stopping.set()
+        self._going.set()
         self._handover.end_frames()
+
+    def pause(self, paused: bool) -> None:
+        """Takes no frames, or takes them again. Of a live source, those that come meanwhile are nobody's loss."""
+        if paused and not self._stopping.is_set():
+            self._going.clear()
+        else:
+            self._going.set()
+
+    def use(self, explainer: Explainer) -> None:
+        """Explains with another pass of the same model from the next frame on."""
+        with self._explaining:
+            self.explainer = explainer
+            self.steady.begin_anew()
+
+    def again(self, shown: Result, explains: bool) -> Result:
+        """Draws a frame once more, as the settings are now; no sink gets it.
+
+        Args:
+            shown: What it was.
+            explains: Whether it is explained once more, too.
+        """
+        frame, explainer = shown.frame, self.explainer
+        if explains and explainer is not None:
+            with self._explaining:
+                explanation = self.steady.explain_alone(explainer, explainer.preprocess(frame.image))
+            shown = Result(frame, explanation, shown.drawn)
+        # Another thread may be drawing with the renderer itself.
+        renderer = Renderer(self.renderer.settings)
+        return replace(shown, drawn=renderer.draw(frame, shown.drawn_explanation, shown.scale, with_caption=False))
 
     def cancel(self) -> None:
         """Drops whatever is on its way."""
         self._stopping.set()
+        self._going.set()
         self._handover.cancel()
         self.results.cancel()
 
@@ -157,6 +203,9 @@ class Pipeline:
                 self.meter.reconnects = self._source.reconnects
             if self._source.is_live or self.preview is None:
                 self.preview = frame
+            if not self._going.is_set() and self._source.is_live:
+                continue
+            self._going.wait()
             if not self._handover.put_frame(Captured(frame, time.monotonic())):
                 return
 
@@ -181,7 +230,7 @@ class Pipeline:
     def _explained_frames(self, explainer: Explainer, first: Captured) -> Iterator[Explained]:
         frames = chain([first], iter(self._handover.frame_to_explain, None))
         if not self._explains_ahead:
-            yield from (self._explained(explainer, captured) for captured in frames)
+            yield from map(self._explained, frames)
             return
         passes = guessed_passes(explainer, lambda: next(frames, None), lambda: self.steady.classes.state.class_index)
         with closing(passes):
@@ -192,12 +241,16 @@ class Pipeline:
                 steadied = self.steady.explain(one, one.network_input, one.captured.frame.time_seconds)
                 yield Explained(one.captured, steadied)
 
-    def _explained(self, explainer: Explainer, captured: Captured) -> Explained:
+    def _explained(self, captured: Captured) -> Explained:
         self._governor.begins()
-        with self.meter.stage("preprocess"):
-            network_input = explainer.preprocess(captured.frame.image)
-        with self.meter.stage("explain"):
-            steadied = self.steady.explain(explainer, network_input, captured.frame.time_seconds)
+        with self._explaining:
+            explainer = self.explainer
+            if explainer is None:
+                raise RuntimeError("frames are explained before there is an explainer")
+            with self.meter.stage("preprocess"):
+                network_input = explainer.preprocess(captured.frame.image)
+            with self.meter.stage("explain"):
+                steadied = self.steady.explain(explainer, network_input, captured.frame.time_seconds)
         return Explained(captured, steadied)
 
     def _wait_for_governor(self) -> None:
@@ -207,17 +260,39 @@ class Pipeline:
 
     def _render(self) -> None:
         while (drawing := self._handover.next_to_draw()) is not None:
-            frame, explained = drawing.captured.frame, drawing.explained
-            steadied, explained_frame = explained.steadied, explained.captured.frame
             self.meter.frames_dropped = self._handover.dropped_count
+            renderer = self.renderer
             with self.meter.stage("render"):
-                drawn = self._renderer.draw(frame, steadied.drawn, steadied.scale)
+                result = self._drawn(renderer, drawing)
             self.meter.drawn(time.monotonic() - drawing.captured.captured_seconds)
-            self.last_explanation = steadied.explanation
-            earlier_frame = None if explained_frame is frame else explained_frame
-            result = Result(frame, steadied.explanation, drawn, earlier_frame)
+            self.last_explanation = result.explanation
             with self.meter.stage("write"):
-                for sink in self._sinks:
-                    sink.write(result)
+                self._write(renderer, result)
             self.meter.frames_written += bool(self._sinks)
             self.results.put(result)
+
+    def _drawn(self, renderer: Renderer, drawing: Drawing) -> Result:
+        frame, explained_frame = drawing.captured.frame, drawing.explained.captured.frame
+        steadied = drawing.explained.steadied
+        drawn = renderer.draw(frame, steadied.drawn, steadied.scale, with_caption=self._recorder is None)
+        earlier_frame = None if explained_frame is frame else explained_frame
+        return Result(frame, steadied.explanation, drawn, earlier_frame, steadied.drawn, steadied.scale)
+
+    def _write(self, renderer: Renderer, result: Result) -> None:
+        recorder = self._recorder
+        is_recording = recorder is not None and recorder.seconds is not None
+        if recorder is not None and (self._sinks or is_recording):
+            result = replace(result, drawn=renderer.captioned(result.drawn, result.drawn_explanation))
+        if self._sinks:
+            self._write_sinks(result)
+        if recorder is not None and is_recording:
+            recorder.write(result)
+
+    def _write_sinks(self, result: Result) -> None:
+        """Files keep the size they began with, also where the viewer turns to another view."""
+        if self._recorder is not None:
+            height, width = result.drawn.image.shape[:2]
+            self._written_size_wh = self._written_size_wh or (width, height)
+            result = replace(result, drawn=letterboxed(result.drawn, self._written_size_wh))
+        for sink in self._sinks:
+            sink.write(result)

@@ -10,20 +10,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from live_cam.frame import Frame, Result
 from live_cam.outages import OutageTeller
 from live_cam.pipeline import Pipeline
-from live_cam.render.hud import Status
+from live_cam.screen import POLL_SECONDS, Screen
 from live_cam.sinks import Sink
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from live_cam.sinks.window import Window
+    from live_cam.controls import Controls
     from live_cam.sources import Source
 
-_POLL_SECONDS = 0.02
-_LATE_SECONDS = 0.1
 # A camera that hangs in read() is not waited for any longer.
 _ENDING_SECONDS = 2.0
 
@@ -45,7 +40,7 @@ def run(
     pipeline: Pipeline,
     source: Source,
     sinks: Sequence[Sink],
-    window: Window | None = None,
+    controls: Controls | None = None,
     paced: bool = False,
     on_progress: Callable[[Pipeline], None] | None = None,
     on_line: Callable[[str], None] = lambda line: None,
@@ -57,7 +52,7 @@ def run(
         source: Closed on every way out.
         sinks: Finished where the run is whole, closed on every way out. A live run is whole whenever it ends; a file
             only at its end.
-        window: Shows results; closed on every way out.
+        controls: With the window that shows results; None: without one. Closed on every way out.
         paced: Shows a file at its own speed.
         on_progress: Called some ten times a second or more.
         on_line: Called when a live source is lost and when it is back.
@@ -66,7 +61,10 @@ def run(
         LiveCamError: The first error of any stage; what was written stays under the partial names.
     """
     outages = OutageTeller(source, on_line)
-    screen = None if window is None else _Screen(window, pipeline, paced, source.is_live, outages)
+    is_paced = paced and not source.is_live
+    screen = (
+        None if controls is None else Screen(controls.window, pipeline, controls, is_paced, source.is_live, outages)
+    )
 
     def keep_telling(running: Pipeline) -> None:
         outages.tell()
@@ -89,18 +87,18 @@ def run(
         pipeline.wait(_ENDING_SECONDS)
         for sink in sinks:
             sink.close()
-        if window is not None:
-            window.close()
+        if controls is not None:
+            controls.close()
 
 
 def _until_end(
-    pipeline: Pipeline, is_live: bool, screen: _Screen | None, on_progress: Callable[[Pipeline], None]
+    pipeline: Pipeline, is_live: bool, screen: Screen | None, on_progress: Callable[[Pipeline], None]
 ) -> Ending:
     try:
         while pipeline.is_running or (screen is not None and not pipeline.results.ended):
             on_progress(pipeline)
             if screen is None:
-                time.sleep(_POLL_SECONDS)
+                time.sleep(POLL_SECONDS)
             elif not screen.step():
                 return _ended_early(pipeline, is_live)
     except KeyboardInterrupt:
@@ -109,7 +107,7 @@ def _until_end(
     return Ending(is_complete=True)
 
 
-def _held(screen: _Screen) -> Ending:
+def _held(screen: Screen) -> Ending:
     """Keeps the last picture of a whole run; the files have their names by then, however the user ends it."""
     try:
         screen.hold()
@@ -126,70 +124,3 @@ def _ended_early(pipeline: Pipeline, is_live: bool) -> Ending:
         pipeline.wait_for_writing(_ENDING_SECONDS)
     pipeline.cancel()
     return Ending(is_complete=pipeline.wait_for_writing(_ENDING_SECONDS) and is_live)
-
-
-class _Screen:
-    """What the window shows from moment to moment."""
-
-    def __init__(self, window: Window, pipeline: Pipeline, paced: bool, is_live: bool, outages: OutageTeller) -> None:
-        self._window = window
-        self._pipeline = pipeline
-        self._outages = outages
-        self._last_image: np.ndarray | None = None
-        self._paced = paced and not is_live
-        self._is_live = is_live
-        self._shown_preview: Frame | None = None
-        # Media time minus wall time.
-        self._offset_seconds: float | None = None
-
-    def step(self) -> bool:
-        """Shows what is new and looks at the keys; False when the user wants to end."""
-        if self._outages.is_away:
-            self._outages.show_card(self._window, self._last_image)
-            return self._window.poll(_POLL_SECONDS)
-        if self._pipeline.explainer is None:
-            self._show_preview()
-            return self._window.poll(_POLL_SECONDS)
-        result = self._pipeline.results.get(_POLL_SECONDS)
-        if result is None:
-            return self._window.poll(0.0)
-        if self._paced and not self._wait_until_due(result):
-            return False
-        self._last_image = result.drawn.image
-        self._window.show(result.drawn.image, self._status(result))
-        return self._window.poll(0.0)
-
-    def hold(self) -> None:
-        """Keeps the last picture until a key is pressed or the window closed."""
-        while self._window.poll(_POLL_SECONDS, any_key_ends=True):
-            pass
-
-    def _show_preview(self) -> None:
-        preview = self._pipeline.preview
-        if preview is not None and preview is not self._shown_preview:
-            self._last_image = preview.image
-            self._window.show(preview.image, Status(message="preparing the model"))
-            self._shown_preview = preview
-
-    def _wait_until_due(self, result: Result) -> bool:
-        media_seconds = result.frame.time_seconds
-        if self._offset_seconds is None:
-            self._offset_seconds = media_seconds - time.monotonic()
-        while (early_seconds := media_seconds - self._offset_seconds - time.monotonic()) > 0:
-            if not self._window.poll(min(early_seconds, _POLL_SECONDS)):
-                return False
-        if early_seconds < -_LATE_SECONDS:
-            # Go on from here at normal speed: running after the lost time would look like fast forward.
-            self._offset_seconds = media_seconds - time.monotonic()
-        return True
-
-    def _status(self, result: Result) -> Status:
-        meter, explainer = self._pipeline.meter, self._pipeline.explainer
-        return Status(
-            fps=meter.recent_fps,
-            engine=None if explainer is None else explainer.engine_name,
-            # Of a recording it is only the time in our own queues.
-            latency_ms=meter.recent_latency_ms if self._is_live else None,
-            heat_age_ms=None if result.earlier_frame is None else 1e3 * result.heat_age_seconds,
-            dropped_count=meter.frames_dropped,
-        )

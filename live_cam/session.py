@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from live_cam.errors import SourceError
 from live_cam.governor import Governor
-from live_cam.loading import load_explainer, referenced
+from live_cam.loading import referenced
 from live_cam.opening import check_live, opened_source
 from live_cam.outputs import check_outputs, sinks_for, tell_of_video
+from live_cam.passes import Passes
 from live_cam.pipeline import Pipeline
 from live_cam.render.views import Renderer, RenderSettings
 from live_cam.running import run
@@ -24,9 +25,10 @@ from live_cam.sources.live import Retry
 from live_cam.steady import SteadyPass
 
 if TYPE_CHECKING:
-    from live_cam.explainer import Explainer
-    from live_cam.frame import Explanation, Frame
+    from live_cam.controls import Controls
+    from live_cam.frame import Explanation
     from live_cam.sinks import Sink
+    from live_cam.sinks.recorder import Recorder
     from live_cam.sinks.window import Window
 
 
@@ -239,13 +241,11 @@ def run_session(
         if settings.limits.explanations_per_second is not None and not source.is_live:
             on_line(f"--fps is for cameras and streams; of {source.name} every frame is explained")
         sinks = [stack.enter_context(sink) for sink in sinks_for(settings, source, renderer, on_line)]
-
-        def load(frame: Frame) -> Explainer:
-            return load_explainer(**settings.explainer, check_image=frame.image, on_build=on_build, on_warning=on_line)
-
+        passes = Passes(settings.explainer, on_build, on_line)
+        recorder = _recorder() if window is not None else None
         pipeline = Pipeline(
             source,
-            load,
+            passes.first,
             renderer,
             sinks,
             settings.target,
@@ -255,14 +255,16 @@ def run_session(
             governor=settings.limits.governor(source.is_live),
             # Who watches wants each frame soon; who records wants the last one soon.
             explains_ahead=window is None and not source.is_live,
+            recorder=recorder,
         )
+        controls = _controls(pipeline, window, recorder, passes, source)
         total = _expected_frames(source, settings.source.max_frames)
         try:
             ending = run(
                 pipeline,
                 source,
                 sinks,
-                window,
+                controls,
                 paced=settings.output.output is None,
                 on_progress=lambda running: on_progress(running, total),
                 on_line=on_line,
@@ -270,12 +272,29 @@ def run_session(
         except SourceError as error:
             raise _naming_what_is_kept(error, sinks) from error
     outcome = _outcome(pipeline, sinks, total, ending.is_complete, ending.was_interrupted)
+    outcome = replace(outcome, made=(*outcome.made, *(recorder.made if recorder is not None else ())))
     if settings.output.report is None:
         return outcome
     from live_cam.sinks.report import write_report
 
     write_report(settings.output.report, _report(source, pipeline), settings.output.overwrite)
     return replace(outcome, made=(*outcome.made, settings.output.report))
+
+
+def _recorder() -> Recorder:
+    from live_cam.sinks.recorder import Recorder
+
+    return Recorder(Path())
+
+
+def _controls(
+    pipeline: Pipeline, window: Window | None, recorder: Recorder | None, passes: Passes, source: Source
+) -> Controls | None:
+    if window is None or recorder is None:
+        return None
+    from live_cam.controls import Controls
+
+    return Controls(pipeline, window, recorder, passes.other, Path(), source.name)
 
 
 def _early_window(settings: SessionSettings, stack: ExitStack) -> Window | None:

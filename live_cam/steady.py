@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from live_cam.class_choice import ClassChooser, ClassState, class_arrays, class_of
+from live_cam.contrast import Rival
 from live_cam.errors import SettingError
 from live_cam.scene import is_cut, samples_of
 from live_cam.smoothing import DEFAULT_HALF_LIFE_SECONDS, HeatState, heat_arrays, heat_of, next_heat, smoothed
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 class Explains(Protocol):
     """What gives the pass: an ``Explainer``, or one that knows the result already."""
 
-    def explain_input(self, network_input: NetworkInput, class_index: int | None) -> Explanation:
+    def explain_input(
+        self, network_input: NetworkInput, class_index: int | None, contrast_index: int | None
+    ) -> Explanation:
         """See ``Explainer.explain_input``."""
 
 
@@ -67,10 +70,12 @@ class SteadyPass:
 
     Attributes:
         classes: Chooses the explained class.
+        rival: Chooses the class that it is set against.
     """
 
     def __init__(self, half_life_seconds: float = DEFAULT_HALF_LIFE_SECONDS) -> None:
         self.classes = ClassChooser()
+        self.rival = Rival()
         self._heat: HeatState | None = None
         self._samples: np.ndarray | None = None
         self._lock = threading.Lock()
@@ -102,9 +107,14 @@ class SteadyPass:
             self._samples = samples
             if cut:
                 self._heat = None
-        explanation = explainer.explain_input(network_input, self.classes.wanted(cut))
+        explanation = self.explain_alone(explainer, network_input, cut)
         self.classes.saw(explanation, time_seconds)
+        self.rival.saw(explanation)
         return self._steadied(explanation, time_seconds)
+
+    def explain_alone(self, explainer: Explains, network_input: NetworkInput, is_cut: bool = False) -> Explanation:
+        """One pass for the classes that are chosen now, of which nothing is remembered: a frame that stands still."""
+        return explainer.explain_input(network_input, self.classes.wanted(is_cut), self.rival.contrast_index())
 
     def _steadied(self, explanation: Explanation, time_seconds: float) -> Steadied:
         half_life_seconds = self._half_life_seconds

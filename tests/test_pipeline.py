@@ -85,7 +85,9 @@ class MeanExplainer:
     def preprocess(self, image: np.ndarray) -> NetworkInput:
         return NetworkInput(image[None], (0.0, 0.0, 1.0, 1.0))
 
-    def explain_input(self, network_input: NetworkInput, class_index: int | None = None) -> Explanation:
+    def explain_input(
+        self, network_input: NetworkInput, class_index: int | None = None, contrast_index: int | None = None
+    ) -> Explanation:
         if self._count == self._fails_at:
             raise ModelError("the network broke")
         self._count += 1
@@ -129,7 +131,9 @@ class ListSink:
 class BrokenRenderer(Renderer):
     """Fails at the third frame."""
 
-    def draw(self, frame: Frame, explanation: Explanation, scale: float | None = None) -> Frame:
+    def draw(
+        self, frame: Frame, explanation: Explanation, scale: float | None = None, with_caption: bool = True
+    ) -> Frame:
         if frame.index == 2:
             raise ZeroDivisionError("the renderer broke")
         return super().draw(frame, explanation, scale)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -152,14 +153,57 @@ def test_the_hud_shows_what_is_known_top_left_and_nothing_else():
     empty, speed, full = (grey((640, 480)) for _ in range(3))
     draw_hud(empty, Status())
     assert (empty == 128).all()
-    draw_hud(speed, Status(fps=24.0, engine="litert"))
+    draw_hud(speed, Status(fps=24.0, latency_ms=31.0))
     left, top, right, bottom = changed_box(empty, speed)
     assert left < 15
     assert top < 15
     assert right < 200
     assert bottom < 50
-    draw_hud(full, Status(24.0, "cat", 0.5, "litert", 31.0, 7, "preparing layer-cam ..."))
-    assert changed_box(empty, full)[3] > 2 * bottom - top  # three lines
+    figures = Status(fps=24.0, heat_age_ms=200, dropped_count=7, reconnect_count=1)
+    draw_hud(full, figures)
+    assert changed_box(empty, full)[3] > 2 * (bottom - top)  # three lines
+    hidden = grey((640, 480))
+    draw_hud(hidden, replace(figures, detail="none"))
+    assert (hidden == 128).all()
+
+
+def bar_lengths(image):
+    """Pixels of the longest bright run in each row that has a bar, from top to bottom; bars are rows apart."""
+    plate = image[-120:, 20:230].astype(int)
+    is_filled = (plate.min(axis=2) > 85) & (plate.max(axis=2) > 180)
+    counts = is_filled.sum(axis=1)
+    rows = [row for row in range(1, len(counts)) if counts[row] > 20 and is_filled[row, :20].all()]
+    return [counts[row] for row in rows if row - 1 not in rows]
+
+
+def test_the_class_bars_are_as_long_as_the_classes_are_probable():
+    predictions = tuple(
+        Prediction(index, label, probability, 1.0)
+        for index, label, probability in ((0, "one", 0.6), (1, "two", 0.3), (2, "three", 0.15))
+    )
+    image = np.zeros((480, 640, 3), np.uint8)
+    draw_hud(image, Status(explanation=Explanation(predictions, predictions[0], np.ones((7, 7), np.float32))))
+    first, second, third = bar_lengths(image)
+    assert first / second == pytest.approx(2, rel=0.05)
+    assert second / third == pytest.approx(2, rel=0.08)
+
+
+@pytest.mark.parametrize("size_wh", [(160, 120), (320, 240), (640, 480), (1920, 1080), (720, 1280)])
+def test_the_hud_leaves_most_of_the_picture_free(size_wh):
+    image = grey(size_wh)
+    draw_hud(image, Status(explanation=explanation(), fps=24.0, latency_ms=31.0, colormap="turbo"))
+    assert (image != 128).any(axis=2).mean() < (0.45 if size_wh[0] < 320 else 0.32)
+    middle = image[size_wh[1] * 2 // 5 : size_wh[1] // 2]
+    assert (middle == 128).all()
+
+
+def test_a_recording_is_marked_in_red():
+    image = grey((640, 480))
+    draw_hud(image, Status(recording_seconds=72))
+    left, top, right, bottom = changed_box(grey((640, 480)), image)
+    assert left > 500
+    assert bottom < 60
+    assert ((image[..., 2].astype(int) - image[..., 1]) > 120).any()
 
 
 def test_a_message_is_in_the_middle():

@@ -180,7 +180,9 @@ class MapExplainer:
         self.asked: list[int | None] = []
         self.top_index, self.heatmap = 5, [[4, 0]]
 
-    def explain_input(self, network_input: NetworkInput, class_index: int | None = None) -> Explanation:
+    def explain_input(
+        self, network_input: NetworkInput, class_index: int | None = None, contrast_index: int | None = None
+    ) -> Explanation:
         self.asked.append(class_index)
         explained = self.top_index if class_index is None else class_index
         top = Prediction(self.top_index, "top", 0.5, 0.5)

@@ -31,7 +31,7 @@ def caption_lines(explanation: Explanation) -> list[TextLine]:
     lines = [TextLine(explained.label, score_text(explained), BOLD)]
     if not is_top:
         lines.append(_note(f"top class: {top[0].label}", score_text(top[0])))
-    if not _has_evidence(explanation.heatmap):
+    if not has_evidence(explanation.heatmap):
         lines.append(_note("no positive evidence"))
     return lines
 
@@ -64,5 +64,6 @@ def _note(text: str, tail: str = "") -> TextLine:
     return TextLine(text, tail, color_bgr=DIM_BGR, relative_size=_NOTE_SIZE)
 
 
-def _has_evidence(heatmap: np.ndarray) -> bool:
+def has_evidence(heatmap: np.ndarray) -> bool:
+    """Whether anything speaks for the class: (h, w) float, >= 0."""
     return bool(np.isfinite(heatmap).all() and heatmap.max() > 0)

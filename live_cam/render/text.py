@@ -12,13 +12,14 @@ import numpy as np
 
 WHITE_BGR = (255, 255, 255)
 DIM_BGR = (205, 205, 205)
+ACCENT_BGR = (92, 196, 255)
+RECORDING_BGR = (70, 70, 255)
 
 REGULAR = 400
 MEDIUM = 500
 BOLD = 600
 
 _LONGEST_TEXT = 200
-_PLATE_DARKNESS = 0.6
 
 # In parts of the text size.
 _PADDING_X = 0.5
@@ -103,13 +104,45 @@ def draw_plate(
     fitted = [_Fitted.of(line, size_px, room_px) for line in lines]
     width = max(one.width_px for one in fitted) + 2 * round(_PADDING_X * size_px)
     height = sum(one.height_px for one in fitted) + 2 * round(_PADDING_Y * size_px)
-    plate = _cut_out(image, (width, height), position_xy, round(_MARGIN * size_px))
-    keep = _plate_keep(width, height, round(_CORNER_RADIUS * size_px))[: plate.shape[0], : plate.shape[1]]
-    cv2.multiply(plate, keep, dst=plate, scale=1 / 255)
+    plate = open_plate(image, (width, height), position_xy, size_px)
     top = round(_PADDING_Y * size_px)
     for one in fitted:
         one.draw(plate, round(_PADDING_X * size_px), top)
         top += one.height_px
+
+
+def open_plate(
+    image: np.ndarray, size_wh: tuple[int, int], position_xy: tuple[float, float], size_px: int, darkness: float = 0.6
+) -> np.ndarray:
+    """Lays an empty plate on a picture.
+
+    Args:
+        image: (height, width, 3) uint8, BGR; drawn into.
+        size_wh: Of the plate, in pixels.
+        position_xy: Where in the picture, each 0..1: (0, 1) is bottom left, (0.5, 0.5) the middle.
+        size_px: Height of the text that will stand on it; margin and corners are of its measure.
+        darkness: How little of the picture shows through, 0..1.
+
+    Returns:
+        The part of ``image`` that it lies on, to be drawn into; smaller where the picture is.
+    """
+    plate = _cut_out(image, size_wh, position_xy, round(_MARGIN * size_px))
+    keep = _plate_keep(*size_wh, round(_CORNER_RADIUS * size_px), darkness)[: plate.shape[0], : plate.shape[1]]
+    cv2.multiply(plate, keep, dst=plate, scale=1 / 255)
+    return plate
+
+
+def draw_text(
+    image: np.ndarray,
+    text: str,
+    left_baseline_xy: tuple[int, int],
+    size_px: int,
+    weight: int = MEDIUM,
+    color_bgr: tuple[int, int, int] = WHITE_BGR,
+) -> None:
+    """Writes one line of ``printable`` text straight into a picture, (height, width, 3) uint8, BGR."""
+    with _FONT_LOCK:
+        cv2.putText(image, text, left_baseline_xy, color_bgr, _font(), size_px, weight)
 
 
 @dataclass(frozen=True)
@@ -141,8 +174,7 @@ class _Fitted:
     def draw(self, plate: np.ndarray, x: int, top: int) -> None:
         baseline = top + round(_BASELINE * self.size_px)
         for text, text_x, weight in ((self.text, x, self.line.weight), (self.tail, x + self.tail_x_px, MEDIUM)):
-            with _FONT_LOCK:
-                cv2.putText(plate, text, (text_x, baseline), self.line.color_bgr, _font(), self.size_px, weight)
+            draw_text(plate, text, (text_x, baseline), self.size_px, weight, self.line.color_bgr)
 
 
 def _cut_out(
@@ -162,10 +194,10 @@ def _font() -> cv2.FontFace:
 
 
 @lru_cache(maxsize=64)
-def _plate_keep(width: int, height: int, radius: int) -> np.ndarray:
+def _plate_keep(width: int, height: int, radius: int, darkness: float) -> np.ndarray:
     """How much of the picture shows through the plate: (height, width, 3) uint8, in 255ths, corners antialiased."""
     x, y = (np.abs(np.arange(side) + 0.5 - side / 2) - (side / 2 - radius) for side in (width, height))
     from_corner = np.hypot(np.maximum(x, 0), np.maximum(y, 0)[:, np.newaxis])
     covered = np.clip(radius + 0.5 - from_corner, 0, 1)
-    keep = np.rint(255 * (1 - _PLATE_DARKNESS * covered)).astype(np.uint8)
+    keep = np.rint(255 * (1 - darkness * covered)).astype(np.uint8)
     return cv2.cvtColor(keep, cv2.COLOR_GRAY2BGR)

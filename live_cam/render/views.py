@@ -41,6 +41,9 @@ class RenderSettings:
 class Renderer:
     """Draws explanations; keeps its scratch memory from frame to frame, so each thread needs its own.
 
+    Attributes:
+        settings: How; another look takes another renderer.
+
     Raises:
         SettingError: The opacity is out of range, or a name unknown.
     """
@@ -48,7 +51,7 @@ class Renderer:
     def __init__(self, settings: RenderSettings) -> None:
         if settings.view not in VIEWS:
             raise unknown_name("view", settings.view, VIEWS)
-        self._settings = settings
+        self.settings = settings
         self._painter = HeatPainter(settings.opacity, settings.colormap, settings.blend)
         if settings.view == "heatmap":
             self._painter = HeatPainter(1.0, settings.colormap, "constant")
@@ -58,37 +61,48 @@ class Renderer:
             for colour in CLASS_COLOURS_BGR
         ]
 
-    def draw(self, frame: Frame, explanation: Explanation, scale: float | None = None) -> Frame:
+    def draw(
+        self, frame: Frame, explanation: Explanation, scale: float | None = None, with_caption: bool = True
+    ) -> Frame:
         """Draws one explanation.
 
         Args:
             frame: What was explained; not changed.
             explanation: Of that frame; its heatmap may be smoothed.
             scale: The map's value that is drawn hottest; None = the map's own maximum.
+            with_caption: Whether the caption is drawn now, where the settings want one; ``captioned`` adds it later.
 
         Returns:
             The picture, of ``drawn_size_wh``, with the frame's index and time.
         """
-        if explanation.other_maps and self._settings.view != "original":
+        if explanation.other_maps and self.settings.view != "original":
             image = self._painted_by_class(frame.image, explanation, scale)
         else:
-            image = VIEWS[self._settings.view](self._painter, frame.image, explanation, scale)
-        if self._settings.mirror:
+            image = VIEWS[self.settings.view](self._painter, frame.image, explanation, scale)
+        if self.settings.mirror:
             image = cv2.flip(image, 1)
-        captioned = image
-        if self._settings.view == "split":
-            raw = cv2.flip(frame.image, 1) if self._settings.mirror else frame.image
+        if self.settings.view == "split":
+            raw = cv2.flip(frame.image, 1) if self.settings.mirror else frame.image
             image = _side_by_side(raw, image)
-            captioned = image[:, image.shape[1] // 2 :]
-        if self._settings.caption:
-            draw_caption(captioned, explanation)
+        if with_caption:
+            self._write_caption(image, explanation)
         return Frame(image, frame.index, frame.time_seconds)
+
+    def captioned(self, drawn: Frame, explanation: Explanation) -> Frame:
+        """A copy of what was drawn without its caption, with it."""
+        image = drawn.image.copy()
+        self._write_caption(image, explanation)
+        return Frame(image, drawn.index, drawn.time_seconds)
+
+    def _write_caption(self, image: np.ndarray, explanation: Explanation) -> None:
+        if self.settings.caption:
+            draw_caption(image[:, image.shape[1] // 2 :] if self.settings.view == "split" else image, explanation)
 
     def _painted_by_class(self, image: np.ndarray, explanation: Explanation, scale: float | None) -> np.ndarray:
         """Each class in its own colour, by one scale, so that what speaks less for its class is paler."""
         heatmaps = [explanation.heatmap, *(heatmap for _, heatmap in explanation.other_maps)]
         scale = max(float(heatmap.max()) for heatmap in heatmaps) if scale is None else scale
-        painted = np.zeros_like(image) if self._settings.view == "heatmap" else image.copy()
+        painted = np.zeros_like(image) if self.settings.view == "heatmap" else image.copy()
         # The explained class last: it lies on top.
         for painter, heatmap in reversed(list(zip(self._class_painters, heatmaps, strict=False))):
             painter.paint(painted, heatmap, explanation.region_xywh, scale, out=painted)
@@ -96,7 +110,7 @@ class Renderer:
 
     def drawn_size_wh(self, size_wh: tuple[int, int]) -> tuple[int, int]:
         """Size of the drawn picture for frames of that size: the same, but for "split"."""
-        if self._settings.view != "split":
+        if self.settings.view != "split":
             return size_wh
         width, height = _half_size_wh(size_wh)
         return 2 * width, height

@@ -188,23 +188,3 @@ def test_a_cancel_wakes_whoever_waits(call: str):
     handover.cancel()
     thread.join(5)
     assert given == [None]
-
-
-def test_an_explanation_that_comes_behind_a_newer_drawn_frame_holds_up_no_later_one():
-    handover = NewestFrame()
-    handover.put_frame(captured(0))
-    explain_next(handover)
-    handover.next_to_draw()
-    handover.put_frame(captured(1))
-    explain_next(handover, seconds=0.4)  # slow: from now on each frame is drawn as it comes
-    handover.next_to_draw()
-    handover.put_frame(captured(2))
-    taken = handover.frame_to_explain()
-    handover.put_frame(captured(3))
-    assert indexes(handover.next_to_draw()) == (3, 1)
-    handover.put_explained(explained(taken))
-    for index in range(4, 30):  # quick again: frame 2's explanation is never drawn over its own frame
-        handover.put_frame(captured(index))
-        assert not waits(lambda: explain_next(handover))
-        assert indexes(handover.next_to_draw())[0] == index
-    handover.cancel()

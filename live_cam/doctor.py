@@ -133,7 +133,8 @@ def _cache() -> Check:
 
 
 def _test_heatmap(on_build: Callable[[str], None]) -> Check:
-    from live_cam.loading import load_explainer, made_picture
+    from live_cam.loading import load_explainer
+    from live_cam.pass_loader import made_picture
 
     started_seconds = time.perf_counter()
     try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from live_cam.errors import SourceError
 from live_cam.governor import Governor
-from live_cam.loading import referenced
+from live_cam.models.reference import referenced
 from live_cam.opening import check_live, opened_source
 from live_cam.outputs import check_outputs, sinks_for, tell_of_video
 from live_cam.passes import Passes

@@ -12,8 +12,9 @@ from keras import layers
 
 from live_cam import gradmodel
 from live_cam.errors import ModelError, SettingError
-from live_cam.loading import load_explainer, made_picture
+from live_cam.loading import load_explainer
 from live_cam.models.specs import MODEL_SPECS
+from live_cam.pass_loader import made_picture
 from live_cam.preprocess import PREPROCESSINGS, FrameFitter
 
 

@@ -29,6 +29,7 @@ LAYERS = {
     "handover": 3,
     "ahead": 3,
     "loading": 2,
+    "pass_loader": 2,
     "metering": 3,
     "passes": 3,
     "contrast": 2,

@@ -16,7 +16,8 @@ import live_cam
 from live_cam.cache import Cache
 from live_cam.engines.agreement import disagreement
 from live_cam.errors import ModelError, SettingError
-from live_cam.loading import load_explainer, made_picture
+from live_cam.loading import load_explainer
+from live_cam.pass_loader import made_picture
 
 SIZE = 32
 

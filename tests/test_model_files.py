@@ -18,7 +18,8 @@ from keras import layers
 
 from live_cam.cache import Cache
 from live_cam.errors import ModelError, SettingError
-from live_cam.loading import load_explainer, made_picture
+from live_cam.loading import load_explainer
+from live_cam.pass_loader import made_picture
 
 
 @pytest.fixture(autouse=True)

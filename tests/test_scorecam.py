@@ -9,7 +9,8 @@ import pytest
 from keras import layers
 
 from live_cam.errors import SettingError
-from live_cam.loading import load_explainer, made_picture
+from live_cam.loading import load_explainer
+from live_cam.pass_loader import made_picture
 from live_cam.scorecam import score_cam
 
 LEFT_AND_RIGHT = np.array([[[1, 0, 5], [0, 3, 5]]], np.float32)  # 1x2, three channels; the third is flat

@@ -19,6 +19,8 @@ FIGURE_SUFFIXES = (".png", ".pdf", ".svg", ".jpg")
 WIDTH_INCHES = 7.0
 # Okabe and Ito (2008): told apart with any kind of colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+# On these, black text reads better than white.
+LIGHT_COLOURS = COLOURS[3:]
 GREY = "#8a8a8a"
 GRID_GREY = "#e4e4e4"
 _STYLE = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from live_cam.figures import COLOURS, GREY, GRID_GREY, WIDTH_INCHES, check_figure, figure_style, save_figure
+from live_cam.figures import (
+    COLOURS,
+    GREY,
+    GRID_GREY,
+    LIGHT_COLOURS,
+    WIDTH_INCHES,
+    check_figure,
+    figure_style,
+    save_figure,
+)
 from live_cam.timeline import Timeline, read_timeline
 
 if TYPE_CHECKING:
@@ -28,10 +37,11 @@ _THUMBNAIL_PIXELS_WIDE = 300
 _GAP_SHARE = 0.04
 
 _SCORE_INCHES, _STRIP_INCHES, _PLACE_INCHES = 1.7, 0.2, 0.62
-_EDGE_INCHES = 0.75
+# Left of the axes; and below them, for the scale and the key.
+_EDGE_INCHES, _FOOT_INCHES = 0.75, 0.95
 _LABEL_SIZE = 7.5
 # Of one character at that size.
-_LETTER_INCHES = 0.062
+_LETTER_INCHES, _LETTER_HEIGHT_INCHES = 0.058, 0.13
 _LONGEST_NAME = 26
 
 
@@ -43,6 +53,27 @@ class Steps:
     middle: np.ndarray
     low: np.ndarray
     high: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Box:
+    """A place on the axes, in their units."""
+
+    left: float
+    bottom: float
+    width: float
+    height: float
+
+    def overlaps(self, other: _Box) -> bool:
+        return (
+            self.left < other.left + other.width
+            and other.left < self.left + self.width
+            and abs(self.bottom - other.bottom) < self.height
+        )
+
+    def count_inside(self, x: np.ndarray, y: np.ndarray) -> int:
+        is_across = (self.left <= x) & (x <= self.left + self.width)
+        return int((is_across & (self.bottom <= y) & (y <= self.bottom + self.height)).sum())
 
 
 def plot_timeline(sidecar: Path, path: Path, video: Path | None = None, overwrite: bool = False) -> None:
@@ -74,12 +105,13 @@ def timeline_figure(timeline: Timeline, thumbnails: Sequence[tuple[int, np.ndarr
         thumbnails: Frames by their position in the timeline, (height, width, 3) uint8, BGR, all of one size.
     """
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     heights = [_SCORE_INCHES, _STRIP_INCHES, _PLACE_INCHES, _PLACE_INCHES, _PLACE_INCHES]
     if thumbnails:
         heights.insert(0, _thumbnail_inches(thumbnails[0][1]))
-    figure = Figure(figsize=(WIDTH_INCHES, sum(heights) + _EDGE_INCHES), layout="constrained")
-    figure.get_layout_engine().set(h_pad=0.02, hspace=0.02)
+    layout = ConstrainedLayoutEngine(h_pad=0.02, hspace=0.02, rect=(0, 0.05, 1, 0.95))
+    figure = Figure(figsize=(WIDTH_INCHES, sum(heights) + _FOOT_INCHES), layout=layout)
     rows = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights, squeeze=False)[:, 0]
     scores, strip, across, down, strength = rows[-5:]
     classes = timeline.leading_classes(_CLASS_COUNT)
@@ -92,8 +124,18 @@ def timeline_figure(timeline: Timeline, thumbnails: Sequence[tuple[int, np.ndarr
     _draw_place(down, timeline, 1, ("top", "bottom"), "vertical")
     _draw_strength(strength, timeline)
     strength.set(xlabel="time (s)", xlim=_limits(timeline))
+    figure.text(0.01, 0.004, _key(timeline, bool(thumbnails)), size=5.5, color=GREY, va="bottom")
     figure.align_ylabels(rows.tolist())
     return figure
+
+
+def _key(timeline: Timeline, has_thumbnails: bool) -> str:
+    centre = "line and ring" if has_thumbnails else "line"
+    return (
+        f"Curves end where a class is not among the best {timeline.class_indexes.shape[1]}. Horizontal, vertical: the "
+        f"centre of the evidence ({centre}) in a band\nas wide as a square of the area above half its peak. Peak: the "
+        "map's greatest value, in units of the score. Curves are medians; the pale bands hold 80 % of the frames."
+    )
 
 
 def steps_of(times_seconds: np.ndarray, values: np.ndarray) -> Steps:
@@ -126,7 +168,8 @@ def _draw_scores(axes: Axes, timeline: Timeline, colour_of: dict[int, str]) -> N
     axes.grid(color=GRID_GREY, linewidth=0.5)
     axes.set_axisbelow(True)
     if timeline.are_probabilities:
-        axes.set(ylabel="probability", ylim=(0, 1.05), yticks=(0, 0.25, 0.5, 0.75, 1))
+        highest = max((float(np.nanmax(steps.high, initial=0)) for steps in curves.values()), default=0)
+        axes.set(ylabel="probability", ylim=(0, min(1.08, 1.15 * highest + 0.05)))
     else:
         axes.set_ylabel("value")
     _name_curves(axes, timeline, curves, colour_of)
@@ -138,38 +181,39 @@ def _name_curves(axes: Axes, timeline: Timeline, curves: dict[int, Steps], colou
 
     first, last = _limits(timeline)
     bottom, top = axes.get_ylim()
-    seconds_per_inch = (last - first) / (WIDTH_INCHES - _EDGE_INCHES)
-    height = (top - bottom) * 0.13 / _SCORE_INCHES
-    all_times = np.concatenate([steps.times_seconds for steps in curves.values()])
-    all_values = np.concatenate([steps.middle for steps in curves.values()])
-    taken: list[tuple[float, float]] = []
-    widths: list[float] = []
+    frame = _Box(first, bottom, last - first, top - bottom)
+    letter_seconds = _LETTER_INCHES * frame.width / (WIDTH_INCHES - _EDGE_INCHES)
+    height = frame.height * _LETTER_HEIGHT_INCHES / _SCORE_INCHES
+    taken: list[_Box] = []
     for index, steps in curves.items():
         name = _short(timeline.labels[index])
-        width = len(name) * _LETTER_INCHES * seconds_per_inch
-        best = None
-        for at, value in zip(steps.times_seconds, steps.middle, strict=True):
-            left = min(max(at - width / 2, first), last - width)
-            for low in (value + height * 0.3, value - height * 1.3):
-                if not (low >= bottom and low + height <= top and left >= first):
-                    continue
-                hidden = (
-                    (all_times >= left) & (all_times <= left + width) & (all_values >= low) & (all_values <= low + height)
-                ).sum()
-                clash = sum(
-                    abs(low - other_low) < height and left < other_left + other_width and other_left < left + width
-                    for (other_left, other_low), other_width in zip(taken, widths, strict=True)
-                )
-                cost = (1000 * clash + hidden * 3 - 40 * (value - bottom) / (top - bottom), left, low)
-                best = cost if best is None else min(best, cost)
-        if best is None:
+        places = _places_beside(steps, len(name) * letter_seconds, height, frame)
+        if not places:
             continue
-        taken.append((best[1], best[2]))
-        widths.append(width)
+        box = min(places, key=lambda place: _cost(place, taken, curves.values(), frame))
+        taken.append(box)
         axes.text(
-            best[1] + width / 2, best[2] + height / 2, name, color=colour_of[index], size=_LABEL_SIZE,
+            box.left + box.width / 2, box.bottom + box.height / 2, name, color=colour_of[index], size=_LABEL_SIZE,
             ha="center", va="center_baseline", path_effects=[withStroke(linewidth=2, foreground="white")],
         )  # fmt: skip
+
+
+def _places_beside(steps: Steps, width: float, height: float, frame: _Box) -> list[_Box]:
+    """Boxes for a name just above and just below each point of a curve, inside the frame."""
+    rightmost = frame.left + frame.width - width
+    return [
+        _Box(min(max(at - width / 2, frame.left), rightmost), bottom, width, height)
+        for at, value in zip(steps.times_seconds, steps.middle, strict=True)
+        for bottom in (value + 0.3 * height, value - 1.3 * height)
+        if frame.bottom <= bottom <= frame.bottom + frame.height - height and rightmost >= frame.left
+    ]
+
+
+def _cost(box: _Box, taken: Sequence[_Box], curves: Iterable[Steps], frame: _Box) -> float:
+    """How bad a place for a name is: on another name, on curves, and far below the top, where the class leads."""
+    hidden = sum(box.count_inside(steps.times_seconds, steps.middle) for steps in curves)
+    clashes = sum(box.overlaps(other) for other in taken)
+    return 1000 * clashes + 3 * hidden - 40 * (box.bottom - frame.bottom) / frame.height
 
 
 def _draw_explained(axes: Axes, timeline: Timeline, colour_of: dict[int, str]) -> None:
@@ -179,13 +223,13 @@ def _draw_explained(axes: Axes, timeline: Timeline, colour_of: dict[int, str]) -
     for begin, end, index in timeline.explained_runs():
         axes.axvspan(times[begin], times[end], color=colour_of.get(index, GREY), linewidth=0)
         name = _short(timeline.labels[index])
-        if (times[end] - times[begin]) * inches_per_second > (len(name) + 2) * _LETTER_INCHES:
+        if (times[end] - times[begin]) * inches_per_second > (len(name) + 1) * _LETTER_INCHES:
             middle = (times[begin] + times[end]) / 2
-            axes.text(middle, 0.5, name, color="white", size=_LABEL_SIZE, ha="center", va="center_baseline")
-    axes.set(ylim=(0, 1), yticks=[])
-    axes.set_ylabel("explained", rotation=0, ha="right", va="center")
+            ink = "black" if colour_of.get(index) in LIGHT_COLOURS else "white"
+            axes.text(middle, 0.5, name, color=ink, size=_LABEL_SIZE, ha="center", va="center_baseline")
+    axes.set(ylim=(0, 1), yticks=[0.5], yticklabels=["explained"])
     axes.spines[:].set_visible(False)
-    axes.tick_params(bottom=False)
+    axes.tick_params(length=0)
 
 
 def _draw_place(axes: Axes, timeline: Timeline, axis: int, ends: tuple[str, str], title: str) -> None:
@@ -219,10 +263,8 @@ def _draw_thumbnails(axes: Axes, timeline: Timeline, thumbnails: Sequence[tuple[
         left, right = first + cell * (place + _GAP_SHARE / 2), first + cell * (place + 1 - _GAP_SHARE / 2)
         axes.imshow(image[..., ::-1], extent=(left, right, 0, 1), aspect="auto", interpolation="antialiased")
         x, y = timeline.centroids_xy[index]
-        for size, colour in ((9, "black"), (9, "white")):
-            axes.plot(
-                left + x * (right - left), 1 - y, "o", ms=size, mfc="none", mec=colour, mew=2.2 if colour == "black" else 1.2
-            )
+        for colour, width_points in (("black", 2.0), ("white", 1.0)):
+            axes.plot(left + x * (right - left), 1 - y, "o", ms=6.5, mfc="none", mec=colour, mew=width_points)
         axes.plot([timeline.times_seconds[index]] * 2, [-0.08, 0], color=GREY, linewidth=0.8, clip_on=False)
     axes.set(ylim=(0, 1))
     axes.set_axis_off()

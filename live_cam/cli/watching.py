@@ -54,10 +54,11 @@ def watch_batch(settings: SessionSettings, quiet: bool, json_progress: bool = Fa
         typer.Exit: With code 1, where one failed.
     """
     from live_cam.batch import planned, run_batch
-    from live_cam.loading import load_explainer
+    from live_cam.loading import load_explainer, referenced
 
     signal.signal(signal.SIGTERM, _interrupt)
     jobs = planned(settings)
+    referenced(settings.explainer.get("model", ""), settings.explainer.get("weights"))
 
     with Console(quiet) as console:
 

@@ -69,13 +69,13 @@ class RecordedMaps:
         return Explanation(
             predictions=self._predictions(place, "class_indexes", "probabilities", "values"),
             explained=explained,
-            heatmap=self.arrays["maps"][place] * self.arrays["peaks"][place],
+            heatmap=_unscaled(self.arrays["maps"][place], self.arrays["peaks"][place]),
             region_xywh=self._region_xywh,
             other_maps=tuple(zip(others, maps, strict=True)),
         )
 
     def _map(self, place: int, rank: int) -> np.ndarray:
-        return self.arrays["other_maps"][place, rank] * self.arrays["other_peaks"][place, rank]
+        return _unscaled(self.arrays["other_maps"][place, rank], self.arrays["other_peaks"][place, rank])
 
     def _predictions(self, place: int, *names: str) -> tuple[Prediction, ...]:
         rows = zip(*(self.arrays[name][place].tolist() for name in names), strict=True)
@@ -124,6 +124,11 @@ class RecordedExplainer:
     def side_by_side(self) -> tuple[RecordedExplainer, ...]:
         """This one alone: nothing is computed that could be shared out."""
         return (self,)
+
+
+def _unscaled(shares: np.ndarray, peak: np.float32) -> np.ndarray:
+    # Not float16 times a number: before numpy 2, that stays float16.
+    return shares.astype(np.float32) * peak
 
 
 def _arrays_of(path: Path) -> dict[str, np.ndarray]:

@@ -92,7 +92,7 @@ def plot_timeline(sidecar: Path, path: Path, video: Path | None = None, overwrit
     """
     check_figure(path, overwrite, "plot")
     timeline = read_timeline(sidecar)
-    thumbnails = [] if video is None else _thumbnails(timeline, video)
+    thumbnails = [] if video is None else thumbnails_of(timeline, video)
     with figure_style():
         save_figure(timeline_figure(timeline, thumbnails), path, _DOTS_PER_INCH, overwrite)
 
@@ -192,10 +192,9 @@ def _name_curves(axes: Axes, timeline: Timeline, curves: dict[int, Steps], colou
             continue
         box = min(places, key=lambda place: _cost(place, taken, curves.values(), frame))
         taken.append(box)
-        axes.text(
-            box.left + box.width / 2, box.bottom + box.height / 2, name, color=colour_of[index], size=_LABEL_SIZE,
-            ha="center", va="center_baseline", path_effects=[withStroke(linewidth=2, foreground="white")],
-        )  # fmt: skip
+        text = axes.text(box.left + box.width / 2, box.bottom + box.height / 2, name, color=colour_of[index])
+        text.set(size=_LABEL_SIZE, ha="center", va="center_baseline", parse_math=False)
+        text.set_path_effects([withStroke(linewidth=2, foreground="white")])
 
 
 def _places_beside(steps: Steps, width: float, height: float, frame: _Box) -> list[_Box]:
@@ -226,7 +225,9 @@ def _draw_explained(axes: Axes, timeline: Timeline, colour_of: dict[int, str]) -
         if (times[end] - times[begin]) * inches_per_second > (len(name) + 1) * _LETTER_INCHES:
             middle = (times[begin] + times[end]) / 2
             ink = "black" if colour_of.get(index) in LIGHT_COLOURS else "white"
-            axes.text(middle, 0.5, name, color=ink, size=_LABEL_SIZE, ha="center", va="center_baseline")
+            axes.text(
+                middle, 0.5, name, color=ink, size=_LABEL_SIZE, parse_math=False, ha="center", va="center_baseline"
+            )
     axes.set(ylim=(0, 1), yticks=[0.5], yticklabels=["explained"])
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
@@ -275,7 +276,7 @@ def _thumbnail_inches(image: np.ndarray) -> float:
     return cell_inches * (1 - _GAP_SHARE) * image.shape[0] / image.shape[1]
 
 
-def _thumbnails(timeline: Timeline, video: Path) -> list[tuple[int, np.ndarray]]:
+def thumbnails_of(timeline: Timeline, video: Path) -> list[tuple[int, np.ndarray]]:
     """Frames from the middles of equal parts of the time."""
     from live_cam.sources.video import VideoSource
 
@@ -298,4 +299,5 @@ def _small(image: np.ndarray) -> np.ndarray:
 
 
 def _short(name: str) -> str:
+    name = " ".join(name.split())
     return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import string
 import textwrap
 from collections.abc import Sequence
@@ -12,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from live_cam.errors import SettingError, SinkError
+from live_cam.figures import COLOURS, GREY, GRID_GREY, WIDTH_INCHES, check_figure, figure_style, save_figure
 from live_cam.frame import Explanation
 from live_cam.render.overlay import overlay
-from live_cam.sinks.partial import check_output, partial_path, put_in_place
 from live_cam.sources.image import read_picture
 
 if TYPE_CHECKING:
@@ -24,26 +22,9 @@ if TYPE_CHECKING:
 
     from live_cam.evaluate import Evaluation, Picture, Row
 
-PLOT_SUFFIXES = (".png", ".pdf", ".svg", ".jpg")
-# Two columns of a printed page.
-_WIDTH_INCHES = 7.0
 _DOTS_PER_INCH = 200
-_STYLE = {
-    "font.size": 8,
-    "axes.titlesize": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.6,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "legend.frameon": False,
-    # Text stays text in a PDF, as journals ask for.
-    "pdf.fonttype": 42,
-}
-# Okabe and Ito (2008): told apart with any kind of colour vision; with the dashes, in grey print too.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+# With the colours: to tell lines apart in grey print too.
 _DASHES = ("-", "--", "-.", ":")
-_BASELINE_COLOUR = "#8a8a8a"
 
 _SHEET_COLUMNS = 6
 # What is left of a printed page above its caption.
@@ -62,12 +43,8 @@ def check_plot(path: Path, overwrite: bool) -> None:
         SettingError: matplotlib is not installed, or it knows no such kind of file.
         SinkError: The files cannot be written, or exist.
     """
-    if importlib.util.find_spec("matplotlib") is None:
-        raise SettingError('--plot needs matplotlib, which is not installed: pip install ".[plot]" in the checkout')
-    if path.suffix.lower() not in PLOT_SUFFIXES:
-        raise SettingError(f"cannot draw {path}; give a name that ends in {', '.join(PLOT_SUFFIXES)}")
     for one in (path, sheet_path(path)):
-        check_output(one, overwrite)
+        check_figure(one, overwrite, "--plot")
 
 
 def sheet_path(path: Path) -> Path:
@@ -86,23 +63,9 @@ def write_plots(path: Path, evaluation: Evaluation, overwrite: bool = False) -> 
     Raises:
         SinkError: They cannot be written.
     """
-    import matplotlib
-
-    # From matplotlib's own defaults: a user's settings are for their own plots.
-    style: Any = {**dict(matplotlib.rcParamsDefault), **_STYLE}
-    with matplotlib.rc_context(style):
-        _save(curve_figure(evaluation), path, overwrite)
-        _save(contact_sheet(evaluation), sheet_path(path), overwrite)
-
-
-def _save(figure: Figure, path: Path, overwrite: bool) -> None:
-    unfinished = partial_path(path)
-    try:
-        figure.savefig(unfinished, dpi=_DOTS_PER_INCH, facecolor="white")
-    except OSError as error:
-        unfinished.unlink(missing_ok=True)
-        raise SinkError(f"cannot write {path}: {error.strerror}") from None
-    put_in_place(unfinished, path, overwrite)
+    with figure_style():
+        save_figure(curve_figure(evaluation), path, _DOTS_PER_INCH, overwrite)
+        save_figure(contact_sheet(evaluation), sheet_path(path), _DOTS_PER_INCH, overwrite)
 
 
 def curve_figure(evaluation: Evaluation) -> Figure:
@@ -111,7 +74,7 @@ def curve_figure(evaluation: Evaluation) -> Figure:
 
     rows = (*evaluation.rows, evaluation.baseline)
     line_count = sum(1 + _named(row, "a").count("\n") for row in rows)
-    figure = Figure(figsize=(_WIDTH_INCHES, 2.8 + _LINE_INCHES * line_count), layout="constrained")
+    figure = Figure(figsize=(WIDTH_INCHES, 2.8 + _LINE_INCHES * line_count), layout="constrained")
     deletion, insertion = figure.subplots(1, 2, sharey=True)
     for axes, name, title in (
         (deletion, "deletion", "Deletion (lower is better)"),
@@ -121,7 +84,7 @@ def curve_figure(evaluation: Evaluation) -> Figure:
             curve = row.mean_curve(name)
             axes.plot(np.linspace(0, 100, len(curve)), curve, label=_named(row, letter), **style)
         axes.set(title=title, xlabel=f"pixels {name[:-3]}ed, hottest first (%)", xlim=(0, 100), ylim=(0, None))
-        axes.grid(color="#e4e4e4", linewidth=0.5)
+        axes.grid(color=GRID_GREY, linewidth=0.5)
         axes.set_axisbelow(True)
     count = len(evaluation.pictures)
     deletion.set_ylabel(f"probability of the explained class\n(mean of {count} picture{'s' * (count > 1)})")
@@ -131,10 +94,10 @@ def curve_figure(evaluation: Evaluation) -> Figure:
 
 def _line_styles(row_count: int) -> list[dict[str, Any]]:
     styles: list[dict[str, Any]] = [
-        {"color": _COLOURS[index % len(_COLOURS)], "linestyle": _DASHES[index % len(_DASHES)], "linewidth": 1.4}
+        {"color": COLOURS[index % len(COLOURS)], "linestyle": _DASHES[index % len(_DASHES)], "linewidth": 1.4}
         for index in range(row_count)
     ]
-    return [*styles, {"color": _BASELINE_COLOUR, "linestyle": (0, (1, 1)), "linewidth": 1.2}]
+    return [*styles, {"color": GREY, "linestyle": (0, (1, 1)), "linewidth": 1.2}]
 
 
 def _named(row: Row, letter: str) -> str:
@@ -152,14 +115,14 @@ def contact_sheet(evaluation: Evaluation) -> Figure:
 
     rows = evaluation.rows
     cells_down = 1 + len(rows)
-    cell_inches = _WIDTH_INCHES / _SHEET_COLUMNS
+    cell_inches = WIDTH_INCHES / _SHEET_COLUMNS
     band_inches = cells_down * cell_inches * _CELL_WH[1] / _CELL_WH[0] + 0.35
     chosen = _evenly(len(evaluation.pictures), _SHEET_COLUMNS * max(1, int(_PAGE_INCHES / band_inches)))
     bands = -(-len(chosen) // _SHEET_COLUMNS)
     key = "\n".join(map(_named, rows, _LETTERS))
     height_inches = bands * band_inches + _LINE_INCHES * (key.count("\n") + 2)
     layout = ConstrainedLayoutEngine(w_pad=0.01, h_pad=0.01, wspace=0.01, hspace=0.01)
-    figure = Figure(figsize=(_WIDTH_INCHES, height_inches), layout=layout)
+    figure = Figure(figsize=(WIDTH_INCHES, height_inches), layout=layout)
     grid = figure.subplots(bands * cells_down, _SHEET_COLUMNS, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()

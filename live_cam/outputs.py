@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,7 @@ def check_outputs(settings: SessionSettings) -> None:
 
     output = settings.output
     if output.show is False and not output.paths:
-        raise SettingError("nothing to do: without a window, give --output, --sidecar or --report")
+        raise SettingError("nothing to do: without a window, give --output, --sidecar, --heatmaps or --report")
     is_file_alone = output.output is not None or not output.wants_window(is_live=False)
     if settings.source.loop and settings.source.image is None and is_file_alone and settings.source.max_frames is None:
         raise SettingError("a loop into a file has no end; leave out --loop or the output, or give --max-frames")
@@ -51,7 +51,11 @@ def _check_video_format(settings: SessionSettings) -> None:
 
 
 def sinks_for(
-    settings: SessionSettings, source: Source, renderer: Renderer, on_line: Callable[[str], None]
+    settings: SessionSettings,
+    source: Source,
+    renderer: Renderer,
+    on_line: Callable[[str], None],
+    about: Callable[[], Mapping[str, object]],
 ) -> Iterator[Sink]:
     """Makes the sinks that a job asks for, one after the other.
 
@@ -60,6 +64,7 @@ def sinks_for(
         source: Already open.
         renderer: Tells the size of the pictures.
         on_line: Called with a line the user should know.
+        about: Asked, when the first explanation is there, for what belongs beside the heatmaps.
     """
     output = settings.output
     if output.output is not None:
@@ -68,6 +73,10 @@ def sinks_for(
         from live_cam.sinks.sidecar import SidecarSink
 
         yield SidecarSink(output.sidecar, output.overwrite)
+    if output.heatmaps is not None:
+        from live_cam.sinks.heatmaps import HeatmapSink
+
+        yield HeatmapSink(output.heatmaps, output.overwrite, about)
 
 
 def _picture_sink(

@@ -62,6 +62,7 @@ class Pipeline:
         preview: The newest captured frame, to show until the explainer is ready; of a file, its first.
         explainer: None until it is ready.
         last_explanation: Of the last drawn frame.
+        last_time_seconds: Of the last drawn frame.
         steady: The class and the smoothing in use; both may be changed while the run goes on.
         renderer: May be replaced while the run goes on.
     """
@@ -84,6 +85,7 @@ class Pipeline:
         self.explainer: Explainer | None = None
         self.preview: Frame | None = None
         self.last_explanation: Explanation | None = None
+        self.last_time_seconds: float | None = None
         self._source, self._load, self.renderer, self._sinks = source, load, renderer, sinks
         self._recorder = recorder
         self._written_size_wh: tuple[int, int] | None = None
@@ -269,6 +271,7 @@ class Pipeline:
             with self.meter.stage("write"):
                 self._write(renderer, result)
             self.meter.frames_written += bool(self._sinks)
+            self.last_time_seconds = result.frame.time_seconds
             self.results.put(result)
 
     def _drawn(self, renderer: Renderer, drawing: Drawing) -> Result:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from live_cam.accounts import heatmap_facts, run_report
 from live_cam.errors import SourceError
 from live_cam.governor import Governor
 from live_cam.models.reference import referenced
@@ -26,10 +27,12 @@ from live_cam.steady import SteadyPass
 
 if TYPE_CHECKING:
     from live_cam.controls import Controls
-    from live_cam.frame import Explanation
+    from live_cam.explainer import Explainer
+    from live_cam.frame import Explanation, Frame
     from live_cam.sinks import Sink
     from live_cam.sinks.recorder import Recorder
     from live_cam.sinks.window import Window
+    from live_cam.sources.matched import ExpectedFrames
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class SourceSettings:
         max_frames: Ends the run after so many frames.
         camera_size: Width and height wanted of the camera, as "1280x720".
         camera_fps: Frames a second wanted of the camera.
+        expected: Of a video: its frames, where it must be one that is known.
         retry: "forever" or how many times in a row a live source is tried, at the start too; None: for ever, but not
             at the start.
     """
@@ -60,6 +64,7 @@ class SourceSettings:
     camera_size: str | None = None
     camera_fps: float | None = None
     retry: str | None = None
+    expected: ExpectedFrames | None = None
 
     @property
     def is_demo(self) -> bool:
@@ -89,6 +94,10 @@ class SourceSettings:
 
     def open(self) -> Source:
         """Opens it; see ``open_source``."""
+        if self.video is not None and self.expected is not None:
+            from live_cam.sources.matched import MatchedVideoSource
+
+            return MatchedVideoSource(self.video, self.expected, self.start_seconds, self.end_seconds)
         return open_source(
             webcam=self.webcam,
             video=self.video,
@@ -106,7 +115,8 @@ class OutputSettings:
 
     Attributes:
         output: The annotated video or image.
-        sidecar: JSON lines, one a frame.
+        sidecar: JSON lines or rows of a table, one a frame.
+        heatmaps: The maps as one ``.npz``.
         report: One JSON object about the run.
         overwrite: Whether these may replace what is there.
         codec: Of a video: one of ``CODECS``; None for the container's usual one.
@@ -117,6 +127,7 @@ class OutputSettings:
 
     output: Path | None = None
     sidecar: Path | None = None
+    heatmaps: Path | None = None
     report: Path | None = None
     overwrite: bool = False
     codec: str | None = None
@@ -127,7 +138,7 @@ class OutputSettings:
     @property
     def paths(self) -> list[Path]:
         """All files that will be made."""
-        return [path for path in (self.output, self.sidecar, self.report) if path is not None]
+        return [path for path in (self.output, self.sidecar, self.heatmaps, self.report) if path is not None]
 
     def wants_window(self, is_live: bool) -> bool:
         """A live source is watched, a file is watched unless something is made of it."""
@@ -212,6 +223,7 @@ def run_session(
     on_line: Callable[[str], None] = lambda line: None,
     on_build: Callable[[str], None] = lambda line: None,
     on_progress: Callable[[Pipeline, int | None], None] = lambda pipeline, total: None,
+    load: Callable[[Frame], Explainer] | None = None,
 ) -> Outcome:
     """Runs a job to its end.
 
@@ -220,13 +232,15 @@ def run_session(
         on_line: Called with a line the user should know.
         on_build: Called, from any thread, with a line before anything of the model takes long.
         on_progress: Called from this thread with the pipeline and the expected number of frames.
+        load: Gives the explainer where ``settings.explainer`` is not to make one.
 
     Raises:
         LiveCamError: One line; where something was made, it says where that is.
     """
     renderer, steady = Renderer(settings.render), SteadyPass(settings.smooth_seconds)
     check_live(settings.source)
-    referenced(settings.explainer.get("model", ""), settings.explainer.get("weights"))
+    if load is None:
+        referenced(settings.explainer.get("model", ""), settings.explainer.get("weights"))
     check_outputs(settings)
     with ExitStack() as stack:
         window = _early_window(settings, stack)
@@ -240,12 +254,13 @@ def run_session(
         window = _window(settings, source, stack, window)
         if settings.limits.explanations_per_second is not None and not source.is_live:
             on_line(f"--fps is for cameras and streams; of {source.name} every frame is explained")
-        sinks = [stack.enter_context(sink) for sink in sinks_for(settings, source, renderer, on_line)]
+        made = sinks_for(settings, source, renderer, on_line, lambda: heatmap_facts(settings, source, pipeline))
+        sinks = [stack.enter_context(sink) for sink in made]
         passes = Passes(settings.explainer, on_build, on_line)
         recorder = _recorder() if window is not None else None
         pipeline = Pipeline(
             source,
-            passes.first,
+            load or passes.first,
             renderer,
             sinks,
             settings.target,
@@ -277,7 +292,7 @@ def run_session(
         return outcome
     from live_cam.sinks.report import write_report
 
-    write_report(settings.output.report, _report(source, pipeline), settings.output.overwrite)
+    write_report(settings.output.report, run_report(source, pipeline), settings.output.overwrite)
     return replace(outcome, made=(*outcome.made, settings.output.report))
 
 
@@ -342,19 +357,3 @@ def _outcome(
         was_interrupted=was_interrupted,
         last_explanation=pipeline.last_explanation,
     )
-
-
-def _report(source: Source, pipeline: Pipeline) -> dict[str, Any]:
-    explainer = pipeline.explainer
-    named = ("model", "engine", "engine_reason", "layer", "method")
-    about: dict[str, Any] = dict.fromkeys(named)
-    if explainer is not None:
-        facts = explainer.facts
-        about = dict(
-            zip(
-                named,
-                (explainer.model_name, explainer.engine_name, facts.engine_reason, facts.layer, explainer.method),
-                strict=True,
-            )
-        )
-    return {"source": source.name, **about, **pipeline.meter.report()}

@@ -47,6 +47,12 @@ LAYERS = {
     "evaluate": 3,
     "judging": 3,
     "evaluation_plot": 3,
+    "figures": 3,
+    "timeline": 3,
+    "timeline_plot": 3,
+    "recorded": 2,
+    "rerender": 3,
+    "batch": 3,
     "scorecam": 2,
     "cli": 4,
     "__main__": 4,
@@ -71,7 +77,7 @@ HOMES = {
     },
 }
 HOMES["keras"] = HOMES["tensorflow"]
-HOMES["matplotlib"] = {"evaluation_plot"}
+HOMES["matplotlib"] = {"figures", "evaluation_plot", "timeline_plot"}
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,8 @@ README = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding=
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, flags=re.DOTALL)
 SHELL_LINES = [line.partition("#")[0].strip() for kind, block in BLOCKS if kind == "sh" for line in block.splitlines()]
 COMMANDS = [part.strip() for line in SHELL_LINES for part in line.split("&&") if part.strip().startswith("livecam")]
+# Each with those before it in its block, whose files it may need.
+SERIES = [[one for one in COMMANDS if one in block and "--output" in one] for kind, block in BLOCKS if kind == "sh"]
 # Where the command of this package was installed.
 PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 
@@ -32,6 +35,8 @@ def folder(tmp_path, photograph_path):
         for _ in range(10):
             clip.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="bgr24")))
         clip.mux(stream.encode())
+    (tmp_path / "clips").mkdir()
+    shutil.copy(tmp_path / "clip.mp4", tmp_path / "clips")
     return tmp_path
 
 
@@ -44,13 +49,15 @@ def test_there_are_the_commands_that_people_come_for():
     assert [command.split()[1] for command in COMMANDS[:4]] == ["--demo", "--webcam", "--video", "--image"]
 
 
-@pytest.mark.parametrize("command", [one for one in COMMANDS if "--output" in one])
-def test_commands_that_make_a_file_make_it(folder, command):
-    done = run(command, folder)
-    assert done.returncode == 0, done.stderr
-    output = folder / re.search(r"--output (\S+)", command)[1]
-    assert output.stat().st_size > 1000
-    assert done.stdout.strip().endswith(f"-> {output.name}")
+@pytest.mark.parametrize("series", [one for one in SERIES if one], ids=lambda series: series[0])
+def test_commands_that_make_a_file_make_it(folder, series):
+    for command in series:
+        done = run(command, folder)
+        assert done.returncode == 0, done.stderr
+        for name in re.findall(r"--(?:output|heatmaps|sidecar) (\S+)", command):
+            made = folder / name
+            assert (made / "clip.mp4" if made.is_dir() else made).stat().st_size > 1000
+        assert re.search(r"--output (\S+)", command)[1] in done.stdout
 
 
 def help_of(*command):
@@ -65,7 +72,7 @@ def help_of(*command):
 
 
 def test_options_and_subcommands_exist():
-    shown = help_of() + help_of("evaluate")
+    shown = help_of() + help_of("evaluate") + help_of("render") + help_of("plot")
     named = set(re.findall(r"--[a-z][a-z-]+", README)) | set(re.findall(r"livecam ([a-z]+)`", README))
     assert len(named) > 6
     assert [name for name in named if name not in shown] == []

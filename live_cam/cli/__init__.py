@@ -13,6 +13,8 @@ from live_cam import __version__
 from live_cam.cli import options
 from live_cam.cli.bench import bench
 from live_cam.cli.evaluate import evaluate
+from live_cam.cli.plot import plot
+from live_cam.cli.render import render
 from live_cam.cli.stderr import missing_library_line, own_stderr
 from live_cam.errors import LiveCamError
 
@@ -103,9 +105,11 @@ def watch(
     quality: options.Quality = None,
     audio: options.Audio = True,
     sidecar: options.Sidecar = None,
+    heatmaps: options.Heatmaps = None,
     report: options.Report = None,
     overwrite: options.Overwrite = False,
     quiet: options.Quiet = False,
+    json_progress: options.JsonProgress = False,
     show: options.Show = None,
     loop: options.Loop = False,
     retry: options.RetryTimes = None,
@@ -127,44 +131,46 @@ def watch(
         return
     if sum(given) > 1:
         raise typer.BadParameter("give only one of --webcam, --video, --image and --demo", ctx=context)
-    from live_cam.cli.watching import watch_source
+    from live_cam.batch import is_batch
+    from live_cam.cli.watching import watch_batch, watch_source
     from live_cam.render.views import RenderSettings
     from live_cam.session import Limits, OutputSettings, SessionSettings, SourceSettings
 
-    watch_source(
-        SessionSettings(
-            source=SourceSettings(webcam, video, image, start, end, loop, max_frames, camera_size, camera_fps, retry),
-            explainer={
-                "model": model,
-                "weights": weights,
-                "labels": labels,
-                "preprocess": preprocess,
-                "output_name": output_name,
-                "unsafe": unsafe_model,
-                "fit": fit,
-                "input_size": input_size,
-                "layer": layer,
-                "method": method,
-                "score": score,
-                "top_maps": top_maps,
-                "contrast": contrast,
-                "engine": engine,
-                "threads": threads,
-                "top_k": top_k,
-            },
-            target=target,
-            render=RenderSettings(colormap, opacity, blend, view, mirror),
-            output=OutputSettings(output, sidecar, report, overwrite, codec, quality, audio, show),
-            smooth_seconds=smooth,
-            limits=Limits(max_cpu, fps),
-            environment=os.environ,
-        ),
-        quiet,
+    settings = SessionSettings(
+        source=SourceSettings(webcam, video, image, start, end, loop, max_frames, camera_size, camera_fps, retry),
+        explainer={
+            "model": model,
+            "weights": weights,
+            "labels": labels,
+            "preprocess": preprocess,
+            "output_name": output_name,
+            "unsafe": unsafe_model,
+            "fit": fit,
+            "input_size": input_size,
+            "layer": layer,
+            "method": method,
+            "score": score,
+            "top_maps": top_maps,
+            "contrast": contrast,
+            "engine": engine,
+            "threads": threads,
+            "top_k": top_k,
+        },
+        target=target,
+        render=RenderSettings(colormap, opacity, blend, view, mirror),
+        output=OutputSettings(output, sidecar, heatmaps, report, overwrite, codec, quality, audio, show),
+        smooth_seconds=smooth,
+        limits=Limits(max_cpu, fps),
+        environment=os.environ,
     )
+    watching = watch_batch if is_batch(settings.source, settings.output) else watch_source
+    watching(settings, quiet, json_progress)
 
 
 app.command()(bench)
 app.command()(evaluate)
+app.command()(render)
+app.command()(plot)
 
 
 @app.command()

@@ -60,13 +60,23 @@ class Console:
 
     def line(self, text: str) -> None:
         """Says what goes on; from any thread."""
-        if self._quiet:
-            return
+        if not self._quiet:
+            self.error(text)
+
+    def error(self, text: str) -> None:
+        """Says what failed where the run goes on; also when quiet."""
         with self._lock:
             if self._progress is not None:
                 self._progress.console.print(text, highlight=False, markup=False, soft_wrap=True)
             else:
                 print(text, file=self._stream, flush=True)
+
+    def begin(self, text: str) -> None:
+        """Says which of several runs begins, and starts the bar anew."""
+        self.line(text)
+        if self._progress is not None and self._task is not None:
+            self._progress.remove_task(self._task)
+            self._task = None
 
     def building(self, text: str) -> None:
         """Says what is being built; ``built`` says how long it took."""

@@ -19,7 +19,12 @@ Webcam: TypeAlias = Annotated[
 ]
 Video: TypeAlias = Annotated[
     str | None,
-    typer.Option("--video", metavar="PATH|URL", help="A video file, or an rtsp/http(s) URL.", rich_help_panel=_SOURCE),
+    typer.Option(
+        "--video",
+        metavar="PATH|URL",
+        help='A video file, an rtsp/http(s) URL, or several files as "clips/*.mp4" with a folder as --output.',
+        rich_help_panel=_SOURCE,
+    ),
 ]
 Image: TypeAlias = Annotated[
     str | None, typer.Option("--image", metavar="PATH", help="A picture.", rich_help_panel=_SOURCE)
@@ -191,8 +196,14 @@ Audio: TypeAlias = Annotated[
 Sidecar: TypeAlias = Annotated[
     Path | None,
     typer.Option(
-        metavar="FILE.jsonl", help="Predictions and heatmap figures, a line a frame.", rich_help_panel=_OUTPUT
+        metavar="FILE.jsonl",
+        help="Predictions and heatmap figures, a line a frame; a table if it ends in .csv.",
+        rich_help_panel=_OUTPUT,
     ),
+]
+Heatmaps: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE.npz", help="All maps, for numpy and for livecam render.", rich_help_panel=_OUTPUT),
 ]
 Report: TypeAlias = Annotated[
     Path | None, typer.Option(metavar="FILE.json", help="Counts and times of the run.", rich_help_panel=_OUTPUT)
@@ -201,6 +212,12 @@ Overwrite: TypeAlias = Annotated[
     bool, typer.Option("--overwrite", help="Replace files that exist.", rich_help_panel=_OUTPUT)
 ]
 Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.", rich_help_panel=_OUTPUT)]
+JsonProgress: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--json-progress", help="Progress on stdout for programs, a JSON object a line.", rich_help_panel=_OUTPUT
+    ),
+]
 
 Show: TypeAlias = Annotated[
     bool | None,

@@ -1,8 +1,9 @@
-"""What was seen in each frame, as one line of JSON per frame."""
+"""What was seen in each frame, as one line per frame: of JSON, or of a table."""
 
 from __future__ import annotations
 
 import contextlib
+import csv
 import json
 import math
 from io import TextIOWrapper
@@ -13,15 +14,17 @@ import numpy as np
 
 from live_cam.frame import Explanation, Prediction, Result
 from live_cam.sinks.partial import PartialFile, cannot_write, is_empty, put_in_place
+from live_cam.sinks.sidecar_csv import csv_header, csv_row
 
 
 class SidecarSink(PartialFile):
-    """Writes a JSON line an explained frame: index, time, predictions, the explained class, where its evidence lies.
+    """Writes a line an explained frame: index, time, predictions, the explained class, where its evidence lies.
 
-    ``explained`` is an object like each of ``predictions``; it need not be among them.
+    A JSON object, in which ``explained`` is an object like each of ``predictions``; it need not be among them. Into a
+    name that ends in .csv, a row of a table with the columns of ``csv_header``.
 
     Args:
-        path: Any name.
+        path: Any name; one that ends in .csv for a table.
         overwrite: Whether an existing file may be replaced.
 
     Raises:
@@ -45,11 +48,20 @@ class SidecarSink(PartialFile):
         try:
             if self._file is None:
                 self._file = self.partial_path.open("w", encoding="utf-8", newline="\n")
-            json.dump(sidecar_line(result), self._file, ensure_ascii=False, allow_nan=False)
-            self._file.write("\n")
+            self._write_line(self._file, sidecar_line(result))
             self._file.flush()
         except OSError as error:
             raise cannot_write(self, error) from None
+
+    def _write_line(self, file: TextIOWrapper, line: dict[str, Any]) -> None:
+        if self.path.suffix.lower() == ".csv":
+            rows = csv.writer(file)
+            if file.tell() == 0:
+                rows.writerow(csv_header(line))
+            rows.writerow(csv_row(line))
+        else:
+            json.dump(line, file, ensure_ascii=False, allow_nan=False)
+            file.write("\n")
 
     def finish(self) -> None:
         """Gives the file its name; without a line there is no file.

@@ -53,6 +53,12 @@ def test_what_a_h5_file_cannot_hold_says_to_save_it_otherwise(tmp_path):
         load_explainer(tmp_path / "model.h5")
 
 
+def test_a_file_without_weights_is_not_explained_by_random_ones(tmp_path):
+    any_networks.never_called(HEADS["softmax"]()).save(tmp_path / "empty.keras")
+    with pytest.raises(ModelError, match=r"empty\.keras holds no weights: .* save it anew"):
+        load_explainer(tmp_path / "empty.keras", input_size=SIZE)
+
+
 def test_mixed_precision_comes_back_from_a_file(tmp_path):
     with policy("mixed_float16"):
         functional(HEADS["softmax"]()).save(tmp_path / "half.keras")

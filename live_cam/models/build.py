@@ -72,7 +72,7 @@ def load_model_file(path: str | Path, unsafe: bool = False) -> keras.Model:
         unsafe: Whether code of its own in the file, in a Lambda layer, is run; refused otherwise.
 
     Raises:
-        ModelError: The file cannot be read, is damaged, or needs code that is not in it.
+        ModelError: The file cannot be read, is damaged, is without weights, or needs code that is not in it.
     """
     path = Path(path)
     _check_readable(path, "model")
@@ -86,6 +86,10 @@ def load_model_file(path: str | Path, unsafe: bool = False) -> keras.Model:
             )
     except Exception as error:  # Keras, h5py and zipfile raise what they like on a damaged file
         raise _not_loaded(path, error) from error
+    if not all(layer.built for layer in model._flatten_layers()):
+        raise ModelError(
+            f"{path} holds no weights: the model was saved before it was called or trained; save it anew after that"
+        )
     _check_finite(model, str(path))
     _remember_loss(model, config.get("compile_config"))
     return model

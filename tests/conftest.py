@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
-# Set while pytest is starting, so that this process and the ones it starts see the same fresh cache.
-_CACHE = tempfile.mkdtemp(prefix="livecam-tests-")
-atexit.register(shutil.rmtree, _CACHE, ignore_errors=True)
-os.environ["XDG_CACHE_HOME"] = _CACHE
+# Set while pytest is starting, so that this process and the ones it starts, also its workers, see the same fresh cache.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    _CACHE = tempfile.mkdtemp(prefix="livecam-tests-")
+    atexit.register(shutil.rmtree, _CACHE, ignore_errors=True)
+    os.environ["XDG_CACHE_HOME"] = _CACHE
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 RunLivecam = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 import time
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
-from media_clips import numbered_image, probe, write_clip
+from conftest import environment_with
+from media_clips import numbered_image, probe, result_of, write_clip
 from test_window import (  # noqa: F401 — fixtures
+    SCREEN_SIZE_WH,
     display,
     ended,
     is_over,
@@ -24,6 +29,8 @@ from test_window import (  # noqa: F401 — fixtures
     window_id,
     xdotool,
 )
+
+from live_cam.sinks.video import VideoSink
 
 pytestmark = pytest.mark.screen
 
@@ -137,6 +144,74 @@ def test_keys_choose_what_is_explained_and_save_it(
     assert share_of_same(settled(display), top) > 0.98
     assert len(list(tmp_path.iterdir())) == 6  # three pictures, three JSON files
     assert process.poll() is None
+
+
+@pytest.mark.slow
+def test_a_method_and_a_layer_are_prepared_while_the_picture_stays(
+    started: Start,  # noqa: F811
+    display: str,  # noqa: F811
+    photograph_path: Path,
+    tmp_path: Path,
+):
+    process = started_and_seen(started, display, "--image", photograph_path, cwd=tmp_path)
+    first = settled(display)
+    press(display, "m")
+    # Converted once, which takes seconds; the keys work all the while.
+    wait_until(lambda: snapshot(display, tmp_path)["method"] == "grad-cam++", timeout_seconds=120)
+    other_method = settled(display)
+    assert share_of_same(other_method, first) < 0.98
+    press(display, "bracketleft")
+    wait_until(lambda: snapshot(display, tmp_path)["layer"] != "top_activation", timeout_seconds=120)
+    assert share_of_same(settled(display), other_method) < 0.9
+    press(display, "bracketright")
+    wait_until(lambda: snapshot(display, tmp_path)["layer"] == "top_activation", timeout_seconds=120)
+    assert share_of_same(settled(display), other_method) > 0.98
+    press(display, "q")
+    assert ended(process)[0] == 0
+
+
+def test_without_smoothing_fading_evidence_is_drawn_at_full_heat(
+    started: Start,  # noqa: F811
+    display: str,  # noqa: F811
+    photograph_path: Path,
+    tmp_path: Path,
+):
+    # A cat that fades into grey: what speaks for it falls, and so does the smoothed heat, but not a frame's own.
+    photograph = cv2.resize(cv2.imread(str(photograph_path)), (320, 240))
+    grey = np.full_like(photograph, 110)
+    clip = tmp_path / "clip.mp4"
+    with VideoSink(clip, (320, 240), Fraction(25)) as sink:
+        for index in range(40):
+            share = min(0.85, index / 40)
+            sink.write(result_of(cv2.addWeighted(photograph, 1 - share, grey, share, 0), index, index / 25))
+        sink.finish()
+    # In inferno's colours, brighter is hotter.
+    arguments = ("--video", clip, "--view", "heatmap", "--colormap", "inferno", "--target", "Egyptian cat")
+    process = started_and_seen(started, display, *arguments, cwd=tmp_path)
+    smoothed_heat = middle(settled(display)).sum(axis=2).max()
+    press(display, "s")
+    assert middle(settled(display)).sum(axis=2).max() > smoothed_heat + 40
+    press(display, "q")
+    assert ended(process)[0] == 0
+
+
+@pytest.mark.skipif(shutil.which("openbox") is None, reason="needs openbox: only a window manager makes a window full")
+def test_f_fills_the_screen_and_gives_it_back(started: Start, display: str, photograph_path: Path):  # noqa: F811
+    with subprocess.Popen(["openbox"], env=environment_with({"DISPLAY": display})) as manager:
+        try:
+            process = started_and_seen(started, display, "--image", photograph_path)
+            small = settled(display)
+            press(display, "f")
+            wait_until(lambda: picture_of(display).shape[:2] == SCREEN_SIZE_WH[::-1])
+            full = settled(display)
+            # The picture keeps its shape: 451x300 on 1280x800 or the like leaves bars or none, but is scaled up.
+            assert np.abs(cv2.resize(full, (45, 30)).astype(int).mean() - small.mean()) < 60
+            press(display, "f")
+            wait_until(lambda: picture_of(display).shape == small.shape)
+            press(display, "q")
+            assert ended(process)[0] == 0
+        finally:
+            manager.terminate()
 
 
 def test_help_figures_and_clicks_are_drawn_over_the_picture(started: Start, display: str, photograph_path: Path):  # noqa: F811

@@ -15,10 +15,19 @@ import pytest
 
 README = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, flags=re.DOTALL)
-SHELL_LINES = [line.partition("#")[0].strip() for kind, block in BLOCKS if kind == "sh" for line in block.splitlines()]
-COMMANDS = [part.strip() for line in SHELL_LINES for part in line.split("&&") if part.strip().startswith("livecam")]
-# Each with those before it in its block, whose files it may need.
-SERIES = [[one for one in COMMANDS if one in block and "--output" in one] for kind, block in BLOCKS if kind == "sh"]
+COMMANDS_BY_BLOCK = [
+    [
+        part.strip()
+        for line in block.splitlines()
+        for part in line.partition("#")[0].split("&&")
+        if part.strip().startswith("livecam")
+    ]
+    for kind, block in BLOCKS
+    if kind == "sh"
+]
+COMMANDS = [command for block in COMMANDS_BY_BLOCK for command in block]
+# Each with those before it, whose files it may need.
+SERIES = [[one for one in block if "--output" in one] for block in COMMANDS_BY_BLOCK]
 # Where the command of this package was installed.
 PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 
@@ -36,7 +45,7 @@ def folder(tmp_path, photograph_path):
             clip.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="bgr24")))
         clip.mux(stream.encode())
     (tmp_path / "clips").mkdir()
-    shutil.copy(tmp_path / "clip.mp4", tmp_path / "clips")
+    shutil.copy(tmp_path / "clip.mp4", tmp_path / "clips" / "a.mp4")
     return tmp_path
 
 
@@ -56,7 +65,7 @@ def test_commands_that_make_a_file_make_it(folder, series):
         assert done.returncode == 0, done.stderr
         for name in re.findall(r"--(?:output|heatmaps|sidecar) (\S+)", command):
             made = folder / name
-            assert (made / "clip.mp4" if made.is_dir() else made).stat().st_size > 1000
+            assert (next(made.iterdir()) if made.is_dir() else made).stat().st_size > 1000
         assert re.search(r"--output (\S+)", command)[1] in done.stdout
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from live_cam.accounts import heatmap_facts, run_report
+from live_cam.accounts import Outcome, heatmap_facts, outcome_of, run_report
 from live_cam.errors import SourceError
 from live_cam.governor import Governor
 from live_cam.models.reference import referenced
@@ -28,7 +28,7 @@ from live_cam.steady import SteadyPass
 if TYPE_CHECKING:
     from live_cam.controls import Controls
     from live_cam.explainer import Explainer
-    from live_cam.frame import Explanation, Frame
+    from live_cam.frame import Frame
     from live_cam.sinks import Sink
     from live_cam.sinks.recorder import Recorder
     from live_cam.sinks.window import Window
@@ -189,31 +189,6 @@ class SessionSettings:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, eq=False)
-class Outcome:
-    """What came of it.
-
-    Attributes:
-        frames_explained: How many.
-        frame_total_estimate: How many the source promised, if it did.
-        fps: Explained frames a second; None for less than two.
-        wall_seconds: From opening the source to the end.
-        made: The files that carry their final names.
-        kept: The unfinished ones that can be played or read.
-        was_interrupted: Whether Ctrl-C or SIGTERM ended it.
-        last_explanation: Of the last frame.
-    """
-
-    frames_explained: int
-    frame_total_estimate: int | None
-    fps: float | None
-    wall_seconds: float
-    made: tuple[Path, ...]
-    kept: tuple[Path, ...]
-    was_interrupted: bool
-    last_explanation: Explanation | None
-
-
 # Of a source that nobody waited for.
 _NOTHING = Outcome(0, None, None, 0.0, (), (), was_interrupted=False, last_explanation=None)
 
@@ -286,7 +261,7 @@ def run_session(
             )
         except SourceError as error:
             raise _naming_what_is_kept(error, sinks) from error
-    outcome = _outcome(pipeline, sinks, total, ending.is_complete, ending.was_interrupted)
+    outcome = outcome_of(pipeline, sinks, total, ending.is_complete, ending.was_interrupted)
     outcome = replace(outcome, made=(*outcome.made, *(recorder.made if recorder is not None else ())))
     if settings.output.report is None:
         return outcome
@@ -342,18 +317,3 @@ def _expected_frames(source: Source, max_frames: int | None) -> int | None:
 def _naming_what_is_kept(error: SourceError, sinks: Sequence[Sink]) -> SourceError:
     kept = [str(sink.partial_path) for sink in sinks if sink.partial_path.exists()]
     return SourceError(f"{error}; what was made until then is in {' and '.join(kept)}") if kept else error
-
-
-def _outcome(
-    pipeline: Pipeline, sinks: Sequence[Sink], total: int | None, is_complete: bool, was_interrupted: bool
-) -> Outcome:
-    return Outcome(
-        frames_explained=pipeline.meter.frames_explained,
-        frame_total_estimate=total,
-        fps=pipeline.meter.fps,
-        wall_seconds=pipeline.meter.wall_seconds,
-        made=tuple(sink.path for sink in sinks if is_complete and sink.path.exists()),
-        kept=tuple(sink.partial_path for sink in sinks if not is_complete and sink.partial_path.exists()),
-        was_interrupted=was_interrupted,
-        last_explanation=pipeline.last_explanation,
-    )

@@ -41,6 +41,7 @@ LAYERS = {
     "opening": 3,
     "outages": 3,
     "session": 3,
+    "accounts": 3,
     "outputs": 3,
     "doctor": 3,
     "bench": 3,

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from live_cam.accounts import Outcome
 from live_cam.cli.console import Console
 from live_cam.cli.json_progress import JsonProgress
 from live_cam.render.caption import score_text
-from live_cam.session import Outcome, SessionSettings, run_session
+from live_cam.session import SessionSettings, run_session
 
 if TYPE_CHECKING:
     from live_cam.explainer import Explainer

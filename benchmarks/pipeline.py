@@ -23,6 +23,8 @@ from measuring import MemorySource, conditions, demo_images, markdown_table, med
 
 from live_cam import Explainer, load_explainer
 from live_cam.bench import recorded_demo
+from live_cam.commands import Command
+from live_cam.controls import Controls
 from live_cam.frame import Frame, Result
 from live_cam.measuring import interleaved, timed
 from live_cam.pipeline import Pipeline
@@ -31,6 +33,7 @@ from live_cam.render.views import Renderer, RenderSettings
 from live_cam.running import run
 from live_cam.session import OutputSettings, SessionSettings, SourceSettings, run_session
 from live_cam.sinks.codecs import CODECS, DEFAULT_QUALITY
+from live_cam.sinks.recorder import Recorder
 from live_cam.sinks.window import Window, display_problem
 from live_cam.sources import Source, open_source
 from live_cam.sources.live import Retry
@@ -152,12 +155,12 @@ class _WatchedWindow(Window):
         super().show(image, status)
         self._unpainted = number_of(image)
 
-    def poll(self, seconds: float, any_key_ends: bool = False) -> bool:
-        goes_on = super().poll(seconds, any_key_ends)
+    def poll(self, seconds: float) -> list[Command]:
+        commands = super().poll(seconds)
         if self._unpainted is not None:
             self.seconds.setdefault(self._unpainted, time.monotonic())
             self._unpainted = None
-        return goes_on
+        return commands
 
 
 def camera(options: argparse.Namespace, folder: Path) -> list[Row]:
@@ -171,7 +174,10 @@ def camera(options: argparse.Namespace, folder: Path) -> list[Row]:
         pipeline = Pipeline(
             source, lambda frame: explainer, Renderer(_FAINT), [drawn], max_frames=max(1, options.frames * 3 // 4)
         )
-        run(pipeline, source, [drawn], window)
+        controls = None
+        if window is not None:
+            controls = Controls(pipeline, window, Recorder(folder), lambda wish: explainer, folder, "camera")
+        run(pipeline, source, [drawn], controls)
     finally:
         sender.close()
     rows = [_lateness("camera to overlay", "-", sender, drawn.seconds)]

@@ -215,7 +215,7 @@ def test_a_numbered_picture_keeps_its_number_through_jpeg(monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("part", ["start", "file-to-file", "end-to-end", "camera", "drawing"])
 def test_each_part_of_the_pipeline_benchmark_runs(bare_too: None, part: str):
-    ended = script(BENCHMARKS / "pipeline.py", part, "--rounds", "1", "--frames", "60", "--no-write")
+    ended = script(BENCHMARKS / "pipeline.py", part, "--rounds", "1", "--frames", "45", "--no-write")
     assert ended.returncode == 0, ended.stderr
     assert "| figure | measured | goal | detail |" in ended.stdout
 

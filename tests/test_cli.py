@@ -269,8 +269,10 @@ def test_without_a_screen_one_line_says_what_to_use_instead(run_livecam: RunLive
     assert_one_line(run_livecam("--demo", env={"DISPLAY": ":4711"}), "no screen answers at DISPLAY=:4711", "--output")
 
 
-def test_a_camera_that_is_not_there(run_livecam: RunLivecam):
-    assert_one_line(run_livecam("--webcam", "63"), "camera 63", "--demo")
+def test_a_camera_that_is_not_there(run_livecam: RunLivecam, tmp_path: Path):
+    done = run_livecam("--webcam", "63", "--no-show", "--output", tmp_path / "out.mp4")
+    assert_one_line(done, "camera 63", "--demo")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

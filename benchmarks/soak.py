@@ -102,7 +102,7 @@ def soaked(explainer: Explainer, frame_count: int) -> tuple[Usage, Usage, float]
     early = min(1000, frame_count // 4)
     watch = _Watch((early, frame_count))
     source = MemorySource(demo_images(_SIZE_WH, 32), frame_count)
-    pipeline = Pipeline(source, lambda frame: explainer, Renderer(RenderSettings()), [watch])
+    pipeline = Pipeline(source, lambda frame: explainer, Renderer(RenderSettings()), [watch], explains_ahead=True)
     run(pipeline, source, [watch], on_progress=lambda running: _tell(running, frame_count))
     return watch.seen[0], watch.seen[1], pipeline.meter.fps or 0.0
 
@@ -204,7 +204,7 @@ def main() -> None:
     if options.live is not None:
         _soak_live(options)
         return
-    rows = [_row("LiteRT", options.frames, "-", soaked(load_explainer(options.model, engine="litert"), options.frames))]
+    rows = [_row("LiteRT", options.frames, "-", soaked(load_explainer(options.model), options.frames))]
     if options.tensorflow_frames:
         explainer, grad_models = _traced_explainer(options.model)
         measured = soaked(explainer, options.tensorflow_frames)

@@ -64,21 +64,29 @@ class GuessedPass:
 
 
 def guessed_passes(
-    explainer: Explainer, next_frame: Callable[[], Captured | None], guess: Callable[[], int | None]
+    explainer: Explainer, next_frame: Callable[[], Captured | None], guess: Callable[[NetworkInput], int | None]
 ) -> Generator[GuessedPass]:
     """Explains frames on all cores, and gives them back in order.
 
     Args:
         explainer: Whose pass; not used by anyone else meanwhile.
         next_frame: Waits for the next frame; None at the end.
-        guess: The class that will be explained, as far as is known; None for the top class.
+        guess: The class that a frame will be explained for, as far as is known; None for the top class. Called for each
+            frame in order, in the thread that takes the passes.
     """
     explainers = _Explainers(explainer.side_by_side())
     pool = ThreadPoolExecutor(explainers.count, thread_name_prefix="livecam-pass")
     under_way: deque[Future[GuessedPass]] = deque()
     try:
         while (captured := next_frame()) is not None:
-            under_way.append(pool.submit(explainers.guessed_pass, captured, guess()))
+            started = time.perf_counter()
+            fitted = explainer.preprocess(captured.frame.image)
+            # A copy: the next frame is fitted before this one is needed for the last time.
+            network_input = replace(fitted, pixels=fitted.pixels.copy())
+            preprocess_seconds = time.perf_counter() - started
+            under_way.append(
+                pool.submit(explainers.guessed_pass, captured, network_input, guess(network_input), preprocess_seconds)
+            )
             if len(under_way) == explainers.count + _WAITING_COUNT:
                 yield under_way.popleft().result()
         while under_way:
@@ -110,15 +118,13 @@ class _Explainers:
         with self._lent() as explainer:
             return explainer.explain_input(network_input, class_index, contrast_index)
 
-    def guessed_pass(self, captured: Captured, class_index: int | None) -> GuessedPass:
+    def guessed_pass(
+        self, captured: Captured, network_input: NetworkInput, class_index: int | None, preprocess_seconds: float
+    ) -> GuessedPass:
         with self._lent() as explainer:
             started = time.perf_counter()
-            fitted = explainer.preprocess(captured.frame.image)
-            # A copy: the explainer's next frame is fitted before this one is needed for the last time.
-            network_input = replace(fitted, pixels=fitted.pixels.copy())
-            fitted_at = time.perf_counter()
             explanation = explainer.explain_input(network_input, class_index)
-            explain_seconds = time.perf_counter() - fitted_at
+            explain_seconds = time.perf_counter() - started
         return GuessedPass(
-            captured, network_input, explanation, class_index, fitted_at - started, explain_seconds, self.explain_again
+            captured, network_input, explanation, class_index, preprocess_seconds, explain_seconds, self.explain_again
         )

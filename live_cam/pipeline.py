@@ -234,7 +234,7 @@ class Pipeline:
         if not self._explains_ahead:
             yield from map(self._explained, frames)
             return
-        passes = guessed_passes(explainer, lambda: next(frames, None), lambda: self.steady.classes.state.class_index)
+        passes = guessed_passes(explainer, lambda: next(frames, None), self.steady.guess)
         with closing(passes):
             for one in passes:
                 self._governor.begins()

@@ -44,6 +44,26 @@ class Steadied:
     scale: float | None
 
 
+class _Guesses:
+    """From a cut until its first frame is explained, what was known of the class is worth nothing.
+
+    Attributes:
+        explained_count: How many frames were explained.
+    """
+
+    def __init__(self) -> None:
+        self.explained_count = 0
+        self._guessed_count = self._cut_number = 0
+        self._samples: np.ndarray | None = None
+
+    def is_class_known(self, samples: np.ndarray) -> bool:
+        if self._samples is None or is_cut(self._samples, samples):
+            self._cut_number = self._guessed_count
+        self._samples = samples
+        self._guessed_count += 1
+        return self.explained_count > self._cut_number
+
+
 @dataclass(frozen=True, eq=False)
 class SteadyState:
     """All that is remembered from frame to frame.
@@ -78,6 +98,7 @@ class SteadyPass:
         self.rival = Rival()
         self._heat: HeatState | None = None
         self._samples: np.ndarray | None = None
+        self._guesses = _Guesses()
         self._lock = threading.Lock()
         self.half_life_seconds = half_life_seconds
 
@@ -92,6 +113,15 @@ class SteadyPass:
             raise SettingError(f"smoothing is a half-life in seconds, 0 for none; got {seconds:g}")
         self._half_life_seconds = seconds
         self.classes.keeps = seconds > 0
+
+    def guess(self, network_input: NetworkInput) -> int | None:
+        """The class that ``explain`` will ask for, as far as it is known before the frames before are done.
+
+        To be called for each frame in order, by the thread that explains, or for none.
+        """
+        is_known = self._guesses.is_class_known(samples_of(network_input.pixels))
+        state = self.classes.state
+        return state.class_index if state.is_fixed or (is_known and self.classes.keeps) else None
 
     def explain(self, explainer: Explains, network_input: NetworkInput, time_seconds: float) -> Steadied:
         """One pass, for the class that is to be explained now.
@@ -110,6 +140,7 @@ class SteadyPass:
         explanation = self.explain_alone(explainer, network_input, cut)
         self.classes.saw(explanation, time_seconds)
         self.rival.saw(explanation)
+        self._guesses.explained_count += 1
         return self._steadied(explanation, time_seconds)
 
     def explain_alone(self, explainer: Explains, network_input: NetworkInput, is_cut: bool = False) -> Explanation:

@@ -273,3 +273,24 @@ def test_the_state_before_the_first_frame_can_be_kept_too():
     restored = state_of(state_arrays(steady.state))
     assert (restored.heat, restored.samples) == (None, None)
     assert restored.classes == steady.state.classes
+
+
+def test_a_guess_is_the_kept_class_but_after_a_cut_nothing_until_its_first_frame_is_explained(
+    photographs: list[np.ndarray],
+):
+    cat, coffee = (network_input_of(pixels) for pixels in photographs[:2])
+    explainer, steady = MapExplainer(), SteadyPass(0.1)
+    guesses = [steady.guess(cat), steady.guess(cat)]  # two on their way, none explained
+    steady.explain(explainer, cat, 0.0)
+    guesses += [steady.guess(coffee), steady.guess(coffee)]
+    steady.explain(explainer, cat, 0.1)
+    guesses.append(steady.guess(coffee))
+    explainer.top_index = 6
+    steady.explain(explainer, coffee, 0.2)  # the first after the cut
+    guesses.append(steady.guess(coffee))
+    assert guesses == [None, None, None, None, None, 6]
+    steady.classes.choose(9)
+    assert [steady.guess(coffee), steady.guess(cat)] == [9, 9]
+    alone = SteadyPass(0)
+    alone.explain(explainer, cat, 0.0)
+    assert alone.guess(cat) is None

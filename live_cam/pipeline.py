@@ -31,6 +31,7 @@ from live_cam.sources.live import LiveSource
 from live_cam.steady import SteadyPass
 
 if TYPE_CHECKING:
+    from live_cam.checkpoints import Checkpointer
     from live_cam.sinks.recorder import Recorder
 
 _SHOWN_CAPACITY = 2
@@ -53,6 +54,7 @@ class Pipeline:
         governor: Says when to explain; every frame, as soon as it can be, if not given.
         explains_ahead: Whether several frames may be in the network at once: more of them a second, each later. Not for
             a live source.
+        checkpointer: Told of each frame that the sinks got.
         recorder: Written like a sink while it records. With one, ``results`` are without caption, for a window that has
             a better one.
 
@@ -80,6 +82,7 @@ class Pipeline:
         governor: Governor | None = None,
         explains_ahead: bool = False,
         recorder: Recorder | None = None,
+        checkpointer: Checkpointer | None = None,
     ) -> None:
         self.meter = RunMeter()
         self.explainer: Explainer | None = None
@@ -87,7 +90,7 @@ class Pipeline:
         self.last_explanation: Explanation | None = None
         self.last_time_seconds: float | None = None
         self._source, self._load, self.renderer, self._sinks = source, load, renderer, sinks
-        self._recorder = recorder
+        self._recorder, self._checkpointer = recorder, checkpointer
         self._written_size_wh: tuple[int, int] | None = None
         self._target, self._max_frames = target, max_frames
         self.steady = steady or SteadyPass()
@@ -270,6 +273,8 @@ class Pipeline:
             self.last_explanation = result.explanation
             with self.meter.stage("write"):
                 self._write(renderer, result)
+                if self._checkpointer is not None:
+                    self._checkpointer.wrote(result.frame, drawing.explained.steadied.state)
             self.meter.frames_written += bool(self._sinks)
             self.last_time_seconds = result.frame.time_seconds
             self.results.put(result)

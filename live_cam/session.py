@@ -17,6 +17,7 @@ from live_cam.outputs import check_outputs, sinks_for, tell_of_video
 from live_cam.passes import Passes
 from live_cam.pipeline import Pipeline
 from live_cam.render.views import Renderer, RenderSettings
+from live_cam.resuming import is_finished, resumption_of
 from live_cam.running import run
 from live_cam.smoothing import DEFAULT_HALF_LIFE_SECONDS
 from live_cam.sources import Source, open_source
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from live_cam.sinks.recorder import Recorder
     from live_cam.sinks.window import Window
     from live_cam.sources.matched import ExpectedFrames
+    from live_cam.sources.video import ResumePoint
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class SourceSettings:
         camera_size: Width and height wanted of the camera, as "1280x720".
         camera_fps: Frames a second wanted of the camera.
         expected: Of a video: its frames, where it must be one that is known.
+        resume_at: Of a video: the first frame that an earlier run did not make.
         retry: "forever" or how many times in a row a live source is tried, at the start too; None: for ever, but not
             at the start.
     """
@@ -65,6 +68,7 @@ class SourceSettings:
     camera_fps: float | None = None
     retry: str | None = None
     expected: ExpectedFrames | None = None
+    resume_at: ResumePoint | None = None
 
     @property
     def is_demo(self) -> bool:
@@ -98,6 +102,10 @@ class SourceSettings:
             from live_cam.sources.matched import MatchedVideoSource
 
             return MatchedVideoSource(self.video, self.expected, self.start_seconds, self.end_seconds)
+        if self.video is not None and self.resume_at is not None:
+            from live_cam.sources.video import VideoSource
+
+            return VideoSource(self.video, self.start_seconds, self.end_seconds, self.resume_at)
         return open_source(
             webcam=self.webcam,
             video=self.video,
@@ -123,6 +131,7 @@ class OutputSettings:
         quality: Of a video: 0 to 100; None for the usual one.
         audio: Of a video: whether the source's sound goes into it.
         show: Whether there is a window; None: where it is expected, see ``wants_window``.
+        resume: Whether to go on with what a killed run left.
     """
 
     output: Path | None = None
@@ -134,6 +143,7 @@ class OutputSettings:
     quality: int | None = None
     audio: bool = True
     show: bool | None = None
+    resume: bool = False
 
     @property
     def paths(self) -> list[Path]:
@@ -216,7 +226,13 @@ def run_session(
     check_live(settings.source)
     if load is None:
         referenced(settings.explainer.get("model", ""), settings.explainer.get("weights"))
+    if is_finished(settings):
+        on_line(f"{settings.output.output} is finished")
+        return replace(_NOTHING, made=tuple(path for path in settings.output.paths if path.exists()))
     check_outputs(settings)
+    resumption = resumption_of(settings, on_line)
+    if resumption is not None:
+        settings = resumption.placed(settings)
     with ExitStack() as stack:
         window = _early_window(settings, stack)
         is_watched = settings.output.wants_window(is_live=False) and settings.output.output is None
@@ -231,7 +247,12 @@ def run_session(
             on_line(f"--fps is for cameras and streams; of {source.name} every frame is explained")
         made = sinks_for(settings, source, renderer, on_line, lambda: heatmap_facts(settings, source, pipeline))
         sinks = [stack.enter_context(sink) for sink in made]
+        checkpointer = None if resumption is None else resumption.begin(sinks, steady)
+        if checkpointer is not None:
+            stack.callback(checkpointer.save)
         passes = Passes(settings.explainer, on_build, on_line)
+        done_count = 0 if resumption is None else resumption.done_count
+        max_frames = settings.source.max_frames and settings.source.max_frames - done_count
         recorder = _recorder() if window is not None else None
         pipeline = Pipeline(
             source,
@@ -239,16 +260,17 @@ def run_session(
             renderer,
             sinks,
             settings.target,
-            settings.source.max_frames,
+            max_frames,
             shows_every_frame=window is not None and not source.is_live and settings.output.output is None,
             steady=steady,
             governor=settings.limits.governor(source.is_live),
             # Who watches wants each frame soon; who records wants the last one soon.
             explains_ahead=window is None and not source.is_live,
             recorder=recorder,
+            checkpointer=checkpointer,
         )
         controls = _controls(pipeline, window, recorder, passes, source)
-        total = _expected_frames(source, settings.source.max_frames)
+        total = _expected_frames(source, settings.source.max_frames, done_count)
         try:
             ending = run(
                 pipeline,
@@ -260,7 +282,11 @@ def run_session(
                 on_line=on_line,
             )
         except SourceError as error:
+            if checkpointer is not None:
+                checkpointer.remove()
             raise _naming_what_is_kept(error, sinks) from error
+        if checkpointer is not None and ending.is_complete:
+            checkpointer.remove()
     outcome = outcome_of(pipeline, sinks, total, ending.is_complete, ending.was_interrupted)
     outcome = replace(outcome, made=(*outcome.made, *(recorder.made if recorder is not None else ())))
     if settings.output.report is None:
@@ -309,9 +335,9 @@ def _new_window(settings: SessionSettings, stack: ExitStack) -> Window:
     return window
 
 
-def _expected_frames(source: Source, max_frames: int | None) -> int | None:
+def _expected_frames(source: Source, max_frames: int | None, done_count: int) -> int | None:
     known = [count for count in (source.frame_count_estimate, max_frames) if count is not None]
-    return min(known) if known else None
+    return max(1, min(known) - done_count) if known else None
 
 
 def _naming_what_is_kept(error: SourceError, sinks: Sequence[Sink]) -> SourceError:

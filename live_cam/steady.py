@@ -29,21 +29,6 @@ class Explains(Protocol):
         """See ``Explainer.explain_input``."""
 
 
-@dataclass(frozen=True, eq=False)
-class Steadied:
-    """One frame's explanation, and how it is drawn.
-
-    Attributes:
-        explanation: As computed.
-        drawn: The same with smoothed maps.
-        scale: The value that is drawn hottest; None: the map's own maximum.
-    """
-
-    explanation: Explanation
-    drawn: Explanation
-    scale: float | None
-
-
 class _Guesses:
     """From a cut until its first frame is explained, what was known of the class is worth nothing.
 
@@ -77,6 +62,23 @@ class SteadyState:
     classes: ClassState = ClassState()
     heat: HeatState | None = None
     samples: np.ndarray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Steadied:
+    """One frame's explanation, and how it is drawn.
+
+    Attributes:
+        explanation: As computed.
+        drawn: The same with smoothed maps.
+        scale: The value that is drawn hottest; None: the map's own maximum.
+        state: All that is remembered after this frame.
+    """
+
+    explanation: Explanation
+    drawn: Explanation
+    scale: float | None
+    state: SteadyState
 
 
 class SteadyPass:
@@ -152,9 +154,9 @@ class SteadyPass:
         with self._lock:
             if half_life_seconds == 0:
                 self._heat = None
-                return Steadied(explanation, explanation, None)
+                return Steadied(explanation, explanation, None, self._state())
             self._heat = next_heat(self._heat, explanation, time_seconds, half_life_seconds)
-            return Steadied(explanation, smoothed(explanation, self._heat), self._heat.scale)
+            return Steadied(explanation, smoothed(explanation, self._heat), self._heat.scale, self._state())
 
     def begin_anew(self) -> None:
         """Forgets the maps: those to come are made in another way. The explained class stays."""
@@ -165,7 +167,10 @@ class SteadyPass:
     def state(self) -> SteadyState:
         """What is remembered, between two frames."""
         with self._lock:
-            return SteadyState(self.classes.state, self._heat, self._samples)
+            return self._state()
+
+    def _state(self) -> SteadyState:
+        return SteadyState(self.classes.state, self._heat, self._samples)
 
     def restore(self, state: SteadyState) -> None:
         """Goes on from there."""

@@ -10,7 +10,7 @@ import pytest
 
 from live_cam.frame import Explanation, Frame, Prediction
 from live_cam.handover import Captured, Drawing, Explained, NewestFrame
-from live_cam.steady import Steadied
+from live_cam.steady import Steadied, SteadyState
 
 ONE = Prediction(0, "0", 0.5, 0.5)
 EXPLANATION = Explanation((ONE,), ONE, np.ones((2, 2), np.float32))
@@ -21,7 +21,7 @@ def captured(index: int) -> Captured:
 
 
 def explained(one: Captured) -> Explained:
-    return Explained(one, Steadied(EXPLANATION, EXPLANATION, 1.0))
+    return Explained(one, Steadied(EXPLANATION, EXPLANATION, 1.0, SteadyState()))
 
 
 def explain_next(handover: NewestFrame, seconds: float = 0.0) -> int:

@@ -42,6 +42,8 @@ LAYERS = {
     "outages": 3,
     "session": 3,
     "accounts": 3,
+    "resuming": 3,
+    "checkpoints": 3,
     "outputs": 3,
     "doctor": 3,
     "bench": 3,

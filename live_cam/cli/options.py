@@ -211,6 +211,10 @@ Report: TypeAlias = Annotated[
 Overwrite: TypeAlias = Annotated[
     bool, typer.Option("--overwrite", help="Replace files that exist.", rich_help_panel=_OUTPUT)
 ]
+Resume: TypeAlias = Annotated[
+    bool,
+    typer.Option("--resume", help="Go on with the video where a killed run stopped.", rich_help_panel=_OUTPUT),
+]
 Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.", rich_help_panel=_OUTPUT)]
 JsonProgress: TypeAlias = Annotated[
     bool,

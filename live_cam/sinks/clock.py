@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from fractions import Fraction
 
 _TICKS_PER_SECOND = 10_000
@@ -11,6 +12,21 @@ _NOMINAL_LIVE_RATE = Fraction(30)
 _ROUNDED_BY_SECONDS = 0.0006
 # The difference of two such times, and what programs make of it.
 _DURATION_ROUNDED_BY_SECONDS = 0.002
+
+
+@dataclass(frozen=True)
+class ClockState:
+    """Where a clock stands between two frames.
+
+    Attributes:
+        first_seconds: The first frame's time; None before it.
+        last_pts: The last frame's tick; -1 before the first.
+        next_key_pts: From this tick on, the next frame should be a keyframe.
+    """
+
+    first_seconds: float | None = None
+    last_pts: int = -1
+    next_key_pts: int = 0
 
 
 class PresentationClock:
@@ -34,9 +50,17 @@ class PresentationClock:
             self.ticks_per_frame, self.time_base = 1, 1 / self.rate
         else:
             self._divide_seconds()
-        self._first_seconds: float | None = None
-        self._last_pts = -1
-        self._next_key_pts = 0
+        self.restore(ClockState())
+
+    @property
+    def state(self) -> ClockState:
+        """Where it stands."""
+        return ClockState(self._first_seconds, self._last_pts, self._next_key_pts)
+
+    def restore(self, state: ClockState) -> None:
+        """Goes on from there."""
+        self._first_seconds = state.first_seconds
+        self._last_pts, self._next_key_pts = state.last_pts, state.next_key_pts
 
     def _divide_seconds(self) -> None:
         factor = -(-_TICKS_PER_SECOND // self.rate.numerator)

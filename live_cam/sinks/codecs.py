@@ -22,7 +22,8 @@ class VideoCodec:
         pixel_format: ffmpeg's name; 4:2:0, which needs even sides.
         rate_factors: What the encoder calls quality, at quality 0 and at 100.
         rate_options: The encoder options that take it.
-        live_options: For the encoder in addition, where frames come from a live source.
+        prompt_options: For the encoder in addition, where each frame must come out at once: of a live source, and
+            where frames are so far apart that the few that wait inside would be seconds.
     """
 
     title: str
@@ -31,7 +32,7 @@ class VideoCodec:
     pixel_format: str
     rate_factors: tuple[float, float]
     rate_options: tuple[str, ...] = ("crf",)
-    live_options: Mapping[str, str] = field(default_factory=dict)
+    prompt_options: Mapping[str, str] = field(default_factory=dict)
 
     def options_at(self, quality: int) -> dict[str, str]:
         """The encoder's options, for a quality of 0 to 100."""
@@ -47,14 +48,14 @@ _X264 = {"preset": "ultrafast", "coder": "cabac", "aq-mode": "1", "mbtree": "1",
 # The look-ahead is short for the same reason. Keyframes come by time, see the clock.
 _X264 |= {"bf": "0", "rc-lookahead": "10", "forced-idr": "1", "g": "600"}
 # A live recording must lose little when it is killed, at any frame rate: nothing waits inside the encoder.
-_LIVE_X264 = {"tune": "zerolatency", "rc-lookahead": "0", "mbtree": "0"}
+_PROMPT_X264 = {"tune": "zerolatency", "rc-lookahead": "0", "mbtree": "0"}
 _X265 = {"preset": "ultrafast", "forced-idr": "1", "bf": "0", "g": "600", "x265-params": "log-level=none"}
 _VP9 = {"deadline": "realtime", "cpu-used": "7", "row-mt": "1", "lag-in-frames": "0", "b": "0", "g": "600"}
 _SVT_AV1 = {"preset": "9", "g": "600", "svtav1-params": "pred-struct=1"}
 
 CODECS = {
-    "h264": VideoCodec("H.264", "libx264", _X264, "yuv420p", (40, 10), live_options=_LIVE_X264),
-    "h265": VideoCodec("H.265", "libx265", _X265, "yuv420p", (44, 14), live_options={"tune": "zerolatency"}),
+    "h264": VideoCodec("H.264", "libx264", _X264, "yuv420p", (40, 10), prompt_options=_PROMPT_X264),
+    "h265": VideoCodec("H.265", "libx265", _X265, "yuv420p", (44, 14), prompt_options={"tune": "zerolatency"}),
     "vp9": VideoCodec("VP9", "libvpx-vp9", _VP9, "yuv420p", (53, 18)),
     "av1": VideoCodec("AV1", "libsvtav1", _SVT_AV1, "yuv420p", (56, 21)),
     "mjpeg": VideoCodec("Motion JPEG", "mjpeg", {}, "yuvj420p", (12, 2), ("qmin", "qmax")),

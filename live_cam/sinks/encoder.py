@@ -19,7 +19,7 @@ from av.video.frame import PictureType
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
 from live_cam.native_output import silenced_native_stderr
-from live_cam.sinks.clock import PresentationClock
+from live_cam.sinks.clock import ClockState, PresentationClock
 from live_cam.sinks.codecs import VideoCodec, VideoFormat
 from live_cam.sinks.companions import MakeCompanions, no_companions
 
@@ -37,6 +37,8 @@ _PIECEWISE = {
 }
 # A track that is silent for long must not hold back the pictures; in microseconds.
 _FLUSHED = {"flush_packets": "1", "max_interleave_delta": "500000"}
+# Some ten frames wait inside x264; below this rate, for too long to be lost when the run is killed.
+_SLOW_FRAMES_PER_SECOND = 16
 # Numbers of ISO/IEC 23091-2. BT.601 limited is the matrix OpenCV converts with, ten times faster than swscale does;
 # primaries and transfer curve are those of screens, whatever the matrix.
 _BT601_MATRIX, _BT709 = 6, 1
@@ -54,6 +56,10 @@ class VideoFile:
         size_wh: Even width and height.
         rate: Of the source; None for a live source.
         make_companions: Adds what goes into the file beside the pictures.
+
+    Attributes:
+        began_piece: Whether the last frame that was added begins a piece that can be played for itself.
+        safe_count: As many frames stay if the process is killed now: those before the piece that is being written.
     """
 
     def __init__(
@@ -68,11 +74,13 @@ class VideoFile:
             raise ValueError("a GIF is written by GifFile")
         self._form, self._size_wh = form, size_wh
         self._clock = PresentationClock(rate, keeps_grid=form.container == "avi")
-        self._has_failed = False
+        self._has_failed = self.began_piece = False
+        self.safe_count = self._packet_count = 0
         options = _PIECEWISE.get(form.container, {}) | _FLUSHED
         self._container = av.open(f"file:{path}", "w", format=form.container, options=options)
-        live_options = form.codec.live_options if rate is None else {}
-        self._stream = self._add_stream(form.codec, dict(form.encoder_options) | dict(live_options))
+        is_slow = rate is None or rate < _SLOW_FRAMES_PER_SECOND
+        prompt_options = form.codec.prompt_options if is_slow else {}
+        self._stream = self._add_stream(form.codec, dict(form.encoder_options) | dict(prompt_options))
         self._companions = make_companions(self._container)
         self._is_planar = form.codec.pixel_format == "yuv420p"
         self._reformatter = VideoReformatter()
@@ -105,11 +113,28 @@ class VideoFile:
             duration_seconds: Counts for the last frame; the others end with the next. None: that of the rate.
         """
         frame = self._coded_colours(self._padded(image))
-        frame.pts, is_key = self._clock.next_pts(time_seconds)
+        frame.pts, self.began_piece = self._clock.next_pts(time_seconds)
         frame.time_base = self._clock.time_base
-        frame.pict_type = PictureType.I if is_key else PictureType.NONE
+        frame.pict_type = PictureType.I if self.began_piece else PictureType.NONE
         self._last_pts, self._last_ticks = frame.pts, self._clock.duration_ticks(duration_seconds)
         self._mux(self._stream.encode(frame))
+
+    @property
+    def clock_state(self) -> ClockState:
+        """Where the next frame comes."""
+        return self._clock.state
+
+    def go_on_from(self, packets: Iterable[Packet], clock_state: ClockState) -> None:
+        """Takes the coded pictures of an earlier run; call it before the first frame.
+
+        Args:
+            packets: From an encoder with the same settings; what follows them begins with a keyframe.
+            clock_state: Behind the last of them.
+        """
+        for packet in packets:
+            self._put(packet)
+        self._clock.restore(clock_state)
+        self._last_pts = clock_state.last_pts
 
     @property
     def end_seconds(self) -> float:
@@ -159,10 +184,18 @@ class VideoFile:
         for packet in packets:
             is_last = packet.pts == self._last_pts
             packet.duration = self._last_ticks if is_last else self._clock.ticks_per_frame
-            with self._noting_failure():
-                if self._companions is not None and packet.dts is not None:
-                    self._companions.write_until(float(packet.dts * packet.time_base))
-                self._container.mux(packet)
+            self._put(packet)
+
+    def _put(self, packet: Packet) -> None:
+        is_keyframe = packet.is_keyframe
+        packet.stream = self._stream
+        with self._noting_failure():
+            if self._companions is not None and packet.dts is not None:
+                self._companions.write_until(float(packet.dts * packet.time_base))
+            self._container.mux(packet)
+        if is_keyframe:
+            self.safe_count = self._packet_count
+        self._packet_count += 1
 
     @contextmanager
     def _noting_failure(self) -> Iterator[None]:

@@ -13,6 +13,11 @@ def partial_path(path: Path) -> Path:
     return path.with_name(f"{path.stem}.partial{path.suffix}")
 
 
+def earlier_path(path: Path) -> Path:
+    """``out.mp4`` -> ``out.partial.earlier.mp4``: what a killed run left, while a new file is made from it."""
+    return path.with_name(f"{path.stem}.partial.earlier{path.suffix}")
+
+
 def check_output(path: Path, overwrite: bool) -> None:
     """Checks that a file of this name can be made; leaves nothing behind.
 

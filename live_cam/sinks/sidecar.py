@@ -6,12 +6,14 @@ import contextlib
 import csv
 import json
 import math
+import os
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from live_cam.errors import SinkError
 from live_cam.frame import Explanation, Prediction, Result
 from live_cam.sinks.partial import PartialFile, cannot_write, is_empty, put_in_place
 from live_cam.sinks.sidecar_csv import csv_header, csv_row
@@ -62,6 +64,20 @@ class SidecarSink(PartialFile):
         else:
             json.dump(line, file, ensure_ascii=False, allow_nan=False)
             file.write("\n")
+
+    def go_on_from(self, byte_count: int) -> None:
+        """Keeps the beginning of what an earlier run wrote, and adds to it.
+
+        Raises:
+            SinkError: There is not so much of it.
+        """
+        try:
+            if self.partial_path.stat().st_size < byte_count:
+                raise SinkError(f"cannot go on with {self.partial_path}: it has become shorter; leave out --resume")
+            os.truncate(self.partial_path, byte_count)
+            self._file = self.partial_path.open("a", encoding="utf-8", newline="\n")
+        except OSError as error:
+            raise SinkError(f"cannot go on with {self.partial_path}: {error.strerror}; leave out --resume") from None
 
     def finish(self) -> None:
         """Gives the file its name; without a line there is no file.

@@ -14,12 +14,14 @@ import numpy as np
 
 from live_cam.errors import SinkError
 from live_cam.frame import Result
+from live_cam.sinks.clock import ClockState
 from live_cam.sinks.codecs import CODECS, video_format
 from live_cam.sinks.companions import Companions, TrackPlan, plan_tracks
+from live_cam.sinks.continuing import first_packets, packet_count
 from live_cam.sinks.encoder import VideoFile
 from live_cam.sinks.fast_start import copy_for_fast_start
 from live_cam.sinks.gif import MOST_FRAMES_PER_SECOND, GifFile
-from live_cam.sinks.partial import PartialFile, cannot_write, is_empty, put_in_place
+from live_cam.sinks.partial import PartialFile, cannot_write, earlier_path, is_empty, partial_path, put_in_place
 
 if TYPE_CHECKING:
     from av.container import OutputContainer
@@ -72,6 +74,7 @@ class VideoSink(PartialFile):
         self.frame_count = 0
         self._file: VideoFile | GifFile | None = None
         self._has_opened = False
+        self._earlier_count = 0
         self._canvas: np.ndarray | None = None
         self._first_seconds = 0.0
         self._tracks = tracks
@@ -98,6 +101,48 @@ class VideoSink(PartialFile):
                 self._file = self._open_file(result.frame.time_seconds)
             self._file.add(image, result.frame.time_seconds, result.frame.duration_seconds)
         self.frame_count += 1
+        self._forget_earlier()
+
+    def go_on_from(self, frame_count: int, clock_state: ClockState) -> None:
+        """Takes over the first frames of what an earlier run left under the partial name; call it before ``write``.
+
+        Args:
+            frame_count: From ``safe_count``; ``saved_frame_count`` says whether there are so many.
+            clock_state: As it was behind them.
+
+        Raises:
+            SinkError: They cannot be copied; what there was stays.
+        """
+        earlier = earlier_path(self.path)
+        with self._telling_what_stays():
+            if packet_count(self.partial_path) >= frame_count:
+                self.partial_path.replace(earlier)
+            self._has_opened = True
+            self._file = file = self._open_file(clock_state.first_seconds or 0.0)
+            if isinstance(file, VideoFile):
+                file.go_on_from(first_packets(earlier, frame_count), clock_state)
+        self.frame_count = self._earlier_count = frame_count
+
+    def _forget_earlier(self, is_whole: bool = False) -> None:
+        """Once the new file holds what the earlier one did, also if the process is killed."""
+        if self._earlier_count and (is_whole or self.safe_count > self._earlier_count):
+            earlier_path(self.path).unlink(missing_ok=True)
+            self._earlier_count = 0
+
+    @property
+    def began_piece(self) -> bool:
+        """Whether the last frame begins a piece that can be played for itself."""
+        return isinstance(self._file, VideoFile) and self._file.began_piece
+
+    @property
+    def safe_count(self) -> int:
+        """As many frames stay if the process is killed now."""
+        return self._file.safe_count if isinstance(self._file, VideoFile) else 0
+
+    @property
+    def clock_state(self) -> ClockState:
+        """Where the next frame comes."""
+        return self._file.clock_state if isinstance(self._file, VideoFile) else ClockState()
 
     def _open_file(self, first_seconds: float) -> VideoFile | GifFile:
         self._first_seconds = first_seconds
@@ -131,6 +176,7 @@ class VideoSink(PartialFile):
             if self._form.has_index_at_end:
                 self._make_fast_start(end_seconds)
         put_in_place(self.partial_path, self.path, self._overwrite)
+        self._forget_earlier(is_whole=True)
 
     def close(self) -> None:
         """Ends the file; unless it was finished, it stays under its partial name."""
@@ -183,6 +229,11 @@ class VideoSink(PartialFile):
             yield
         except (av.FFmpegError, OSError) as error:
             raise cannot_write(self, error) from None
+
+
+def saved_frame_count(path: Path) -> int:
+    """How many frames of a video of that name an earlier run left."""
+    return max(packet_count(one) for one in (partial_path(path), earlier_path(path)))
 
 
 def h264_encoder_name() -> str | None:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -27,13 +28,28 @@ from live_cam.sources.container import (
 )
 from live_cam.sources.damage import DamageWatch
 from live_cam.sources.deinterlace import TimedFrame, deinterlaced
+from live_cam.sources.fingerprint import fingerprint
 from live_cam.sources.hdr import HLG, PQ, needs_mapping
 
 # Where a seek lands behind its target, as some formats do, a second try begins this much earlier.
 _SECOND_TRY_SECONDS = 10.0
+_LEAD_IN_SECONDS = 1.0
 _FALLBACK_RATE = Fraction(25)
 # Of one another, the rates in use are 1/1001 away.
 _RATE_ROUNDING = Fraction(1, 50_000)
+
+
+@dataclass(frozen=True)
+class ResumePoint:
+    """The frame with which a run goes on.
+
+    Attributes:
+        index: Its count from the first frame that was wanted.
+        time_seconds: Its media time.
+    """
+
+    index: int
+    time_seconds: float
 
 
 class VideoSource(ClosedByWith):
@@ -43,6 +59,7 @@ class VideoSource(ClosedByWith):
         path_or_url: A path, or an ``http(s)://`` or ``rtsp://`` address.
         start_seconds: Frames before this media time are left out.
         end_seconds: Frames from this media time on are left out.
+        resume_at: The first frame that is wanted, where those before were read by an earlier run.
 
     Attributes:
         first_pts: Presentation time of the stream's first frame in units of ``time_base``; times count from it.
@@ -57,18 +74,28 @@ class VideoSource(ClosedByWith):
     is_still = False
 
     def __init__(
-        self, path_or_url: str | Path, start_seconds: float | None = None, end_seconds: float | None = None
+        self,
+        path_or_url: str | Path,
+        start_seconds: float | None = None,
+        end_seconds: float | None = None,
+        resume_at: ResumePoint | None = None,
     ) -> None:
         _check_window(start_seconds, end_seconds)
         self.name = display_name(path_or_url)
         self._start_seconds, self._end_seconds = start_seconds or 0.0, end_seconds
         self._in_use, self._is_closed = threading.Lock(), False
-        self._index = 0
+        self._index = 0 if resume_at is None else resume_at.index
+        self._seek_seconds = self._begin_seconds = self._start_seconds
+        if resume_at is not None:
+            self._begin_seconds = resume_at.time_seconds
+            # What deinterlaces, and pictures that lean on those before, are in step after a second.
+            self._seek_seconds = max(0.0, resume_at.time_seconds - _LEAD_IN_SECONDS)
         self._last_seconds = 0.0
         with ExitStack() as on_failure:
             self._container = on_failure.enter_context(open_container(path_or_url))
             self._stream = video_stream(self._container, self.name)
             self._path = path_of(path_or_url)
+            self._fingerprint = _fingerprint_of(self._path)
             self._describe()
             self._open_decoder()
             on_failure.pop_all()
@@ -159,15 +186,15 @@ class VideoSource(ClosedByWith):
     def _first_wanted(self, wanted: Iterator[Frame]) -> Frame:
         first = next(wanted, None)
         if first is None:
-            raise SourceError(f"{self.name} has no frame from {self._start_seconds:g} s on; choose an earlier --start")
+            raise SourceError(f"{self.name} has no frame from {self._begin_seconds:g} s on; choose an earlier --start")
         return first
 
     def _from_start(self, first: TimedFrame, decoded: Iterator[TimedFrame]) -> Iterator[TimedFrame]:
         """Frames from a keyframe at or before the start on, found by seeking where the container can."""
         from_beginning = itertools.chain([first], decoded)
-        if self._start_seconds == 0 or self._guesses_times or self.is_live:
+        if self._seek_seconds == 0 or self._guesses_times or self.is_live:
             return from_beginning
-        target_pts = self.first_pts + int(self._start_seconds / self.time_base)
+        target_pts = self.first_pts + int(self._seek_seconds / self.time_base)
         earlier_pts = target_pts - int(_SECOND_TRY_SECONDS / self.time_base)
         for pts in (target_pts, max(self.first_pts, earlier_pts), self.first_pts):
             try:
@@ -186,7 +213,7 @@ class VideoSource(ClosedByWith):
             time_seconds = self._time_seconds(pts)
             if self._end_seconds is not None and time_seconds >= self._end_seconds and not self.is_live:
                 return
-            if time_seconds < self._start_seconds and not self.is_live:
+            if time_seconds < self._begin_seconds and not self.is_live:
                 continue
             self._last_seconds = time_seconds
             if self.is_live and not self._converter.fits(frame):
@@ -212,8 +239,12 @@ class VideoSource(ClosedByWith):
         if self._lost_because is not None:
             raise self._broken(self._lost_because)
         reason = None if self.is_live else self._watch.reason_to_doubt_the_end()
-        if reason is not None:
-            raise self._broken(reason)
+        if reason is not None or self._has_changed():
+            raise self._broken(reason or "")
+
+    def _has_changed(self) -> bool:
+        """Whether another file has the name now, or another content; not whether it was deleted: it stays open."""
+        return self._fingerprint is not None and _fingerprint_of(self._path) not in (None, self._fingerprint)
 
     def _pts_of(self, frame: VideoFrame) -> int:
         """The frame's presentation time; if the file has none for it, that of its place in the order of decoding."""
@@ -257,7 +288,17 @@ class VideoSource(ClosedByWith):
     def _broken(self, reason: str) -> SourceError:
         if self.is_live:
             return SourceError(f"{self.name}: lost after frame {self._index}: {reason}")
-        return SourceError(f"{self.name}: damaged after frame {self._index} ({self._last_seconds:.2f} s): {reason}")
+        what = "damaged"
+        if self._has_changed():
+            what, reason = "replaced or changed", "another file has its name, or another content"
+        return SourceError(f"{self.name}: {what} after frame {self._index} ({self._last_seconds:.2f} s): {reason}")
+
+
+def _fingerprint_of(path: Path | None) -> str | None:
+    try:
+        return fingerprint(path) if path is not None and path.is_file() else None
+    except OSError:
+        return None
 
 
 def exact_rate(rate: Fraction) -> Fraction:

@@ -118,7 +118,7 @@ class Checkpointer:
         self._path, self._job, self._video, self._sidecar = checkpoint_path(video.path), job, video, sidecar
         self._waiting: deque[Checkpoint] = deque()
         self._complete: deque[Checkpoint] = deque([] if resumed is None else [resumed], maxlen=_KEPT_COUNT)
-        self._before = None if resumed is None else (resumed.state, resumed.sidecar_bytes, resumed.clock)
+        self._before: tuple[SteadyState, int, ClockState] | None = None
         self._saved_seconds = -_SAVED_EVERY_SECONDS
         self._has_unsaved = False
 

@@ -194,7 +194,7 @@ def test_killed_again_and_again(clip: Path, whole: Path, tmp_path: Path):
     run_standin(clip, snapshot / "out.mp4", snapshot / "s.jsonl", 0.006, snapshots, resume=True)
     (again,) = snapshots.made
     lines = assert_goes_on(clip, again, whole)
-    assert int(lines.split("at frame ")[1].split()[0]) >= 75
+    assert int(lines.split("at frame ")[1].split()[0]) >= 50
 
 
 def test_killed_while_it_takes_over_what_was_there(clip: Path, whole: Path, tmp_path: Path):

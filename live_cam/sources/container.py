@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import av
 import av.logging
 from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Stream
 from av.video.stream import VideoStream
 
 from live_cam.errors import SourceError
@@ -101,6 +104,22 @@ def video_stream(container: InputContainer, name: str) -> VideoStream:
     if not isinstance(best, VideoStream) or best.codec_context is None:
         raise SourceError(f"{name} is coded in a way this ffmpeg cannot read")
     return best
+
+
+def packets_of(container: InputContainer, streams: Sequence[Stream] = ()) -> Iterator[Packet]:
+    """The packets of some streams, or of all, from where the container is.
+
+    Args:
+        container: Open.
+        streams: Of it. One that begins only later in the file is unknown to PyAV 18, which raises at its packets;
+            they are left out.
+    """
+    while True:
+        try:
+            yield from container.demux(*streams)
+        except IndexError:
+            continue
+        return
 
 
 def has_presentation_times(container: InputContainer) -> bool:

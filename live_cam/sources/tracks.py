@@ -10,7 +10,7 @@ from av.packet import Packet
 from av.stream import Stream
 
 from live_cam.lifetime import ClosedByWith
-from live_cam.sources.container import open_container
+from live_cam.sources.container import open_container, packets_of
 
 # Seeking lands on a keyframe of the pictures, in some formats behind the target; sound there must not be missed.
 _SEEK_EARLIER_SECONDS = 10.0
@@ -58,7 +58,7 @@ class SideTracks(ClosedByWith):
         """The packets of some streams, in the file's order, from shortly before the start on."""
         try:
             self._go_to_start()
-            for packet in self._container.demux(streams):
+            for packet in packets_of(self._container, streams):
                 if packet.pts is not None and packet.size > 0:
                     yield packet
         except (av.FFmpegError, OSError):

@@ -24,6 +24,7 @@ from live_cam.sources.container import (
     READ_TIMEOUT_SECONDS,
     has_presentation_times,
     open_container,
+    packets_of,
     video_stream,
 )
 from live_cam.sources.damage import DamageWatch
@@ -269,7 +270,7 @@ class VideoSource(ClosedByWith):
         self._lost_because: str | None = None
         doubtful: Packet | None = None
         try:
-            for packet in self._container.demux():
+            for packet in packets_of(self._container):
                 self._watch.note_packet(packet)
                 if packet.stream_index != self._stream.index or packet.size == 0:
                     continue

@@ -270,7 +270,7 @@ def test_a_table_goes_on_too(clip: Path, tmp_path: Path):
     [
         (
             {"quality": 30},
-            r"cannot go on with .*out.mp4: --quality: it was null, and is 30 now; give what it was, or le",
+            r"cannot go on with .*out.mp4: --quality: it was 80, and is 30 now; give what it was, or le",
         ),
         ({"max_frames": 140}, r"--max-frames: it was null, and is 140 now"),
         ({"audio": False}, r"--audio: it was true, and is false now"),

@@ -14,7 +14,7 @@ _HALF_LIFE_SECONDS = 0.2
 
 # Another class takes over when its smoothed probability is ahead by this much ...
 _CLEAR_LEAD = 0.2
-# ... or when it has been ahead by this factor, without a break, for this long.
+# ... or when the explained class has been behind by this factor, without a break, for this long.
 _LEADING_FACTOR = 1.1
 _LONG_LEAD_SECONDS = 1.0
 
@@ -31,7 +31,7 @@ class ClassState:
         is_fixed: Whether the user chose or locked it.
         probabilities: Class indexes with their probabilities, smoothed; of the classes seen lately.
         leader_index: The class that is ahead of the explained one; None if none is.
-        leads_since_seconds: When it came to be.
+        leads_since_seconds: Since when one is.
         time_seconds: Of the last frame.
     """
 
@@ -65,7 +65,8 @@ def next_class(state: ClassState, explanation: Explanation, time_seconds: float)
     own, best = probabilities.get(state.class_index or 0, 0.0), probabilities[leader]
     if best < _LEADING_FACTOR * own or leader == state.class_index:
         return replace(state, leader_index=None)
-    since_seconds = state.leads_since_seconds if leader == state.leader_index else time_seconds
+    # Who leads may change meanwhile: a class that nothing speaks for any more does not stay because others take turns.
+    since_seconds = time_seconds if state.leader_index is None else state.leads_since_seconds
     if best - own >= _CLEAR_LEAD or time_seconds - since_seconds >= _LONG_LEAD_SECONDS:
         return replace(state, class_index=leader, leader_index=None)
     return replace(state, leader_index=leader, leads_since_seconds=since_seconds)

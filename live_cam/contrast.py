@@ -16,14 +16,21 @@ class Rival:
     def __init__(self) -> None:
         self.mode = "given"
         self._class_index = NO_CLASS
+        self._best: tuple[int, ...] = ()
 
     def saw(self, explanation: Explanation) -> None:
         """Takes notice of a frame's predictions; who is still among them stays the rival."""
-        explained_index = explanation.explained.class_index
-        others = [one.class_index for one in explanation.predictions if one.class_index != explained_index]
-        if self._class_index not in others:
-            self._class_index = others[0] if others else NO_CLASS
+        self._best = tuple(one.class_index for one in explanation.predictions)
+        self._class_index = self._beside(explanation.explained.class_index)
 
-    def contrast_index(self) -> int | None:
-        """For ``Explainer.explain_input``, in the next frame."""
+    def contrast_index(self, explained_index: int | None = None) -> int | None:
+        """For ``Explainer.explain_input``, in the next frame, where that class is to be explained."""
+        if self.mode == "second" and explained_index == self._class_index:
+            self._class_index = self._beside(explained_index)
         return {"given": None, "second": self._class_index}.get(self.mode, NO_CLASS)
+
+    def _beside(self, explained_index: int | None) -> int:
+        others = [index for index in self._best if index != explained_index]
+        if self._class_index in others:
+            return self._class_index
+        return others[0] if others else NO_CLASS

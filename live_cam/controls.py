@@ -151,7 +151,7 @@ class Controls:
         explainer = self._pipeline.explainer
         if explainer is None:
             return ""
-        index = self._pipeline.steady.rival.contrast_index()
+        index = self._pipeline.steady.rival.contrast_index(shown.explanation.explained.class_index)
         index = explainer.contrast_index if index is None else index
         return explainer.labels[index] if index >= 0 else ""
 

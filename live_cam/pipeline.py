@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from live_cam.ahead import guessed_passes
 from live_cam.channel import Channel
+from live_cam.errors import SettingError
 from live_cam.explainer import Explainer
 from live_cam.frame import Explanation, Frame, Result
 from live_cam.governor import Governor
@@ -220,7 +221,12 @@ class Pipeline:
             return
         explainer = self._load(captured.frame)
         if self._target is not None:
-            self.steady.classes.choose(explainer.class_index(self._target))
+            class_index = explainer.class_index(self._target)
+            if class_index == explainer.contrast_index:
+                raise SettingError(
+                    f"the class and its contrast are both {explainer.labels[class_index]}; give two classes"
+                )
+            self.steady.classes.choose(class_index)
         self.explainer = explainer
         for explained in self._explained_frames(explainer, captured):
             self.meter.frames_explained += 1

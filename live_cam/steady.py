@@ -147,7 +147,8 @@ class SteadyPass:
 
     def explain_alone(self, explainer: Explains, network_input: NetworkInput, is_cut: bool = False) -> Explanation:
         """One pass for the classes that are chosen now, of which nothing is remembered: a frame that stands still."""
-        return explainer.explain_input(network_input, self.classes.wanted(is_cut), self.rival.contrast_index())
+        wanted = self.classes.wanted(is_cut)
+        return explainer.explain_input(network_input, wanted, self.rival.contrast_index(wanted))
 
     def _steadied(self, explanation: Explanation, time_seconds: float) -> Steadied:
         half_life_seconds = self._half_life_seconds

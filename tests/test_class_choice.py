@@ -77,6 +77,14 @@ def test_another_that_leads_a_little_takes_over_after_a_second():
     assert 1.0 <= explained.index(2) * FRAME_SECONDS < 1.6
 
 
+def test_a_class_that_nothing_speaks_for_does_not_stay_because_others_take_turns():
+    film = Film()
+    film.show(1, {1: 0.2, 2: 0.05, 3: 0.05})
+    explained = [index for _ in range(4) for other in (2, 3) for index in film.show(0.6, {1: 0.001, other: 0.1})]
+    assert 1 in explained[:20]
+    assert 1 not in explained[round(1.6 / FRAME_SECONDS) :]
+
+
 def test_a_lead_that_breaks_off_counts_from_its_new_beginning():
     film = Film()
     film.show(2, TABBY)

@@ -260,6 +260,13 @@ def test_an_endless_loop_into_a_file_is_refused(run_livecam: RunLivecam, clip: P
     assert not list(tmp_path.iterdir())
 
 
+def test_a_class_is_no_contrast_to_itself(run_livecam: RunLivecam, photograph_path: Path, tmp_path: Path):
+    arguments = ("--image", photograph_path, "--output", tmp_path / "a.png", "--target", "tabby", "--contrast", "tabby")
+    done = run_livecam(*arguments)
+    assert done.returncode == 1
+    assert "the class and its contrast are both tabby; give two classes" in done.stderr
+
+
 # --- the machine
 
 

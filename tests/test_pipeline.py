@@ -66,6 +66,7 @@ class MeanExplainer:
     """Explains a picture by its brightness: the top class is the grey level, the map the picture's first channel."""
 
     engine_name = "arithmetic"
+    contrast_index = -1
 
     def __init__(
         self, seconds: float = 0.0, fails_at: int | None = None, started: threading.Event | None = None

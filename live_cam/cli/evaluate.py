@@ -76,7 +76,7 @@ def evaluate(
     overwrite: options.Overwrite = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Measures, on pictures of one's own, whether heatmaps can be trusted: each method on each layer.
+    """Measures, on pictures of one's own, whether heatmaps can be trusted, by method and layer.
 
     Drop, increase: confidence lost, how often gained, when the map dims the picture. Compare maps that keep alike.
 

@@ -16,6 +16,7 @@ from live_cam.cli.console import Console
 from live_cam.cli.json_progress import JsonProgress
 from live_cam.render.caption import score_text
 from live_cam.session import SessionSettings, run_session
+from live_cam.sinks.codecs import CONTAINERS
 
 if TYPE_CHECKING:
     from live_cam.explainer import Explainer
@@ -118,9 +119,13 @@ def summary(outcome: Outcome) -> str:
         parts.append(f"{explained.label} {score_text(explained)}")
     if outcome.fps is not None:
         parts.append(f"{outcome.fps:.1f} fps")
-    parts.append(f"{outcome.wall_seconds:.1f} s")
-    files = [str(path) for path in outcome.made] + [f"{path} (not whole; it plays)" for path in outcome.kept]
+    parts.append(f"{outcome.wall_seconds:.1f} s in all")
+    files = [str(path) for path in outcome.made] + [f"{path} (not whole{_use_of(path)})" for path in outcome.kept]
     return ", ".join(parts) + (f" -> {', '.join(files)}" if files else "")
+
+
+def _use_of(unfinished: Path) -> str:
+    return "; it plays" if unfinished.suffix.lower() in CONTAINERS else ""
 
 
 def _interrupt(signal_number: int, frame: FrameType | None) -> None:

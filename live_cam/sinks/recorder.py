@@ -36,7 +36,8 @@ class Recorder:
         self._folder = folder
         self._sink: VideoSink | None = None
         self._size_wh = (0, 0)
-        self._started_seconds = 0.0
+        self._first_seconds: float | None = None
+        self._last_seconds = 0.0
         self._news: list[str] = []
         self._endings: list[threading.Thread] = []
         self._lock = threading.Lock()
@@ -44,8 +45,9 @@ class Recorder:
 
     @property
     def seconds(self) -> float | None:
-        """How long it has been recording; None while it does not."""
-        return None if self._sink is None else time.monotonic() - self._started_seconds
+        """How long the film is by now: a frozen picture does not make it longer. None while nothing is recorded."""
+        with self._lock:
+            return None if self._sink is None else self._last_seconds - (self._first_seconds or 0.0)
 
     def start(self, size_wh: tuple[int, int]) -> Path:
         """Begins a file.
@@ -63,7 +65,8 @@ class Recorder:
         path = base.with_name(base.name + ".mp4")
         sink = VideoSink(path, size_wh, rate=None)
         with self._lock:
-            self._sink, self._size_wh, self._started_seconds = sink, size_wh, time.monotonic()
+            self._sink, self._size_wh = sink, size_wh
+            self._first_seconds, self._last_seconds = None, 0.0
         return path
 
     def stop(self) -> None:
@@ -80,6 +83,9 @@ class Recorder:
         with self._lock:
             if self._sink is None:
                 return
+            self._last_seconds = result.frame.time_seconds
+            if self._first_seconds is None:
+                self._first_seconds = self._last_seconds
             try:
                 self._sink.write(replace(result, drawn=letterboxed(result.drawn, self._size_wh)))
             except SinkError as error:

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from measuring import conditions, markdown_table, median_ms, ratio_text, write_section
 
-from live_cam import faithfulness
 from live_cam.cam import CAM_METHODS
-from live_cam.evaluate import Evaluation, EvaluationSettings, Row, run_evaluation
+from live_cam.evaluation import faithfulness
+from live_cam.evaluation.evaluate import Evaluation, EvaluationSettings, Row, run_evaluation
 from live_cam.explainer import Explainer
 from live_cam.loading import load_explainer
 from live_cam.measuring import interleaved, timed

@@ -12,8 +12,8 @@ from measuring import conditions, demo_images, markdown_table, write_section
 from live_cam import Explainer, load_explainer
 from live_cam.frame import Explanation, Frame
 from live_cam.render.views import Renderer, RenderSettings
-from live_cam.smoothing import DEFAULT_HALF_LIFE_SECONDS
-from live_cam.steady import SteadyPass
+from live_cam.steady.smoothing import DEFAULT_HALF_LIFE_SECONDS
+from live_cam.steady.steady_pass import SteadyPass
 
 _SIZE_WH = (640, 360)
 _FLICKER_GOAL = 5.0

@@ -24,14 +24,14 @@ from measuring import MemorySource, conditions, demo_images, markdown_table, med
 from live_cam import Explainer, load_explainer
 from live_cam.bench import recorded_demo
 from live_cam.commands import Command
-from live_cam.controls import Controls
 from live_cam.frame import Frame, Result
 from live_cam.measuring import interleaved, timed
-from live_cam.pipeline import Pipeline
 from live_cam.render.hud import Status
 from live_cam.render.views import Renderer, RenderSettings
-from live_cam.running import run
-from live_cam.session import OutputSettings, SessionSettings, SourceSettings, run_session
+from live_cam.run.controls import Controls
+from live_cam.run.pipeline import Pipeline
+from live_cam.run.running import run
+from live_cam.run.session import OutputSettings, SessionSettings, SourceSettings, run_session
 from live_cam.sinks.codecs import CODECS, DEFAULT_QUALITY
 from live_cam.sinks.recorder import Recorder
 from live_cam.sinks.window import Window, display_problem

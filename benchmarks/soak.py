@@ -18,9 +18,9 @@ from measuring import MemorySource, conditions, demo_images, markdown_table, wri
 
 from live_cam import Explainer, load_explainer
 from live_cam.frame import Result
-from live_cam.pipeline import Pipeline
 from live_cam.render.views import Renderer, RenderSettings
-from live_cam.running import run
+from live_cam.run.pipeline import Pipeline
+from live_cam.run.running import run
 from live_cam.sources import open_source
 
 _SIZE_WH = (160, 120)
@@ -174,7 +174,7 @@ def _row(engine: str, frame_count: int, traces: str, measured: tuple[Usage, Usag
 
 def _traced_explainer(model: str) -> tuple[Explainer, list]:
     """An explainer on TensorFlow, and the list of the grad-models that were made for it."""
-    from live_cam import gradmodel
+    from live_cam.one_pass import gradmodel
 
     made: list[gradmodel.GradModel] = []
 

@@ -19,9 +19,9 @@ from live_cam.frame import Explanation, Frame, Prediction, Result
 from live_cam.lifetime import ClosedByWith
 from live_cam.loading import load_explainer
 from live_cam.measuring import Progress, Timings, interleaved, machine, timed, versions
-from live_cam.pipeline import Pipeline
 from live_cam.render.views import Renderer, RenderSettings
-from live_cam.running import run
+from live_cam.run.pipeline import Pipeline
+from live_cam.run.running import run
 from live_cam.sources import Source, open_source
 from live_cam.sources.loop import LoopedSource
 from live_cam.timing import peak_rss_mb, rounded, seconds_since_process_creation

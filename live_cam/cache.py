@@ -29,11 +29,11 @@ _UNFINISHED_PREFIX = "unfinished-"
 # What decides the numbers that a pass computes, beside the model: a change in one of these is another pass.
 _FORMULA_MODULES = (
     "cam.py",
-    "gradmodel.py",
-    "heads.py",
-    "litert_gradients.py",
+    "one_pass/gradmodel.py",
+    "one_pass/heads.py",
+    "one_pass/litert_gradients.py",
     "preprocess.py",
-    "target_layers.py",
+    "one_pass/target_layers.py",
     "engines/convert.py",
     "models/build.py",
     "models/efficientnet_lite.py",

@@ -24,8 +24,8 @@ from live_cam.preprocess import PREPROCESSINGS, FrameFitter
 if TYPE_CHECKING:
     import keras
 
-    from live_cam.gradmodel import GradModel
     from live_cam.models.inspect import InputShape
+    from live_cam.one_pass.gradmodel import GradModel
 
 METHODS = (*CAM_METHODS, SCORE_CAM)
 SCORES = ("logit", "probability")
@@ -141,8 +141,8 @@ class PassLoader:
     def _grad_model(self) -> GradModel:
         self.on_build(f"loading TensorFlow and {self.reference.name} ...")
         import live_cam.models.quiet_tensorflow  # noqa: F401
-        from live_cam.gradmodel import GradModel, PassSettings
         from live_cam.models.inspect import ensure_built, found_input, found_linear_outputs
+        from live_cam.one_pass.gradmodel import GradModel, PassSettings
 
         request = self.request
         model = self.reference.load(request.input_size)
@@ -182,7 +182,7 @@ class PassLoader:
     def _doubt(self, grad_model: GradModel) -> str:
         if self.reference.preprocessing is not None:
             return ""
-        from live_cam.doubts import preprocessing_doubt
+        from live_cam.one_pass.doubts import preprocessing_doubt
 
         doubt = preprocessing_doubt(grad_model, self._check_pixels(grad_model.settings.input_size_wh))
         name = grad_model.settings.preprocessing.name

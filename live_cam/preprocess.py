@@ -1,7 +1,7 @@
 """From a frame to what the network gets: which part of the frame, resized how, and then normalized how.
 
 The resizing is done here, on the CPU. Normalizing is only described here; the compiled pass does it
-(`live_cam.gradmodel`).
+(`live_cam.one_pass.gradmodel`).
 """
 
 from __future__ import annotations

@@ -15,9 +15,9 @@ import numpy as np
 from live_cam.cache import PassFacts
 from live_cam.explainer import NetworkInput
 from live_cam.frame import Explanation, Frame, Prediction
-from live_cam.pipeline import Pipeline
 from live_cam.preprocess import FrameFitter
-from live_cam.session import Outcome, OutputSettings, SessionSettings, SourceSettings, run_session
+from live_cam.run.pipeline import Pipeline
+from live_cam.run.session import Outcome, OutputSettings, SessionSettings, SourceSettings, run_session
 
 _NAMES = ("left", "right", "top", "bottom")
 _SIDE = 28

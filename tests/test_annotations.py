@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from live_cam.annotations import annotations_of, read_json, read_voc
 from live_cam.errors import SettingError, SourceError
+from live_cam.evaluation.annotations import annotations_of, read_json, read_voc
 
 VOC = """<?xml version="1.0"?>
 <annotation><filename>cat.jpg</filename><size><width>100</width><height>50</height><depth>3</depth></size>

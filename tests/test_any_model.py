@@ -10,10 +10,10 @@ import tensorflow as tf
 from any_networks import CLASSES, HEADS, SIZE, TARGET, WRAPPINGS, applied, body, functional, policy
 from keras import layers
 
-from live_cam import gradmodel
 from live_cam.errors import ModelError, SettingError
 from live_cam.loading import load_explainer
 from live_cam.models.specs import MODEL_SPECS
+from live_cam.one_pass import gradmodel
 from live_cam.pass_loader import made_picture
 from live_cam.preprocess import PREPROCESSINGS, FrameFitter
 

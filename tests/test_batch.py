@@ -13,9 +13,9 @@ import pytest
 from conftest import RunLivecam, environment_with, livecam_command
 from media_clips import probe, write_clip
 
-from live_cam.batch import is_batch, planned
 from live_cam.errors import SettingError, SourceError
-from live_cam.session import OutputSettings, SessionSettings, SourceSettings
+from live_cam.run.batch import is_batch, planned
+from live_cam.run.session import OutputSettings, SessionSettings, SourceSettings
 
 PROGRESS_NAMES = ["frames_written", "frames_total_estimate", "time_seconds", "fps"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from live_cam.class_choice import ClassChooser
 from live_cam.frame import Explanation, Prediction
+from live_cam.steady.class_choice import ClassChooser
 
 FRAME_SECONDS = 1 / 25
 

@@ -11,14 +11,14 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from live_cam.annotations import Annotation, Box
 from live_cam.cache import PassFacts
 from live_cam.cli.evaluate import evaluate
 from live_cam.errors import LiveCamError, ModelError, SettingError, SourceError
-from live_cam.evaluate import EvaluationSettings, PictureReader, run_evaluation
+from live_cam.evaluation.annotations import Annotation, Box
+from live_cam.evaluation.evaluate import EvaluationSettings, PictureReader, run_evaluation
+from live_cam.evaluation.faithfulness import DELETED_COLOUR_BGR, area_under
+from live_cam.evaluation.judging import STEP_COUNT, Meter, Scores, randomized_head
 from live_cam.explainer import Explainer
-from live_cam.faithfulness import DELETED_COLOUR_BGR, area_under
-from live_cam.judging import STEP_COUNT, Meter, Scores, randomized_head
 
 SQUARE = np.s_[4:8, 4:8]
 BOX = Box("", (4, 4, 8, 8))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from live_cam import faithfulness
+from live_cam.evaluation import faithfulness
 from live_cam.frame import WHOLE_FRAME_XYWH
 from live_cam.preprocess import FrameFitter
 

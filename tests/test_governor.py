@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from live_cam.governor import Governor
+from live_cam.run.governor import Governor
 
 
 class Machine:

@@ -12,7 +12,7 @@ import tensorflow as tf
 from keras import layers
 
 from live_cam.errors import ModelError, SettingError
-from live_cam.gradmodel import GradModel, PassSettings
+from live_cam.one_pass.gradmodel import GradModel, PassSettings
 from live_cam.preprocess import PREPROCESSINGS
 
 SIZE = 32

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from live_cam.frame import Explanation, Frame, Prediction
-from live_cam.handover import Captured, Drawing, Explained, NewestFrame
-from live_cam.steady import Steadied, SteadyState
+from live_cam.run.handover import Captured, Drawing, Explained, NewestFrame
+from live_cam.steady.steady_pass import Steadied, SteadyState
 
 ONE = Prediction(0, "0", 0.5, 0.5)
 EXPLANATION = Explanation((ONE,), ONE, np.ones((2, 2), np.float32))

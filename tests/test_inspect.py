@@ -9,10 +9,10 @@ import pytest
 from any_networks import HEADS, SIZE, applied, body, functional
 from keras import layers
 
-from live_cam.doubts import saturated_share
 from live_cam.loading import load_explainer
 from live_cam.models.families import family_of
 from live_cam.models.inspect import found_preprocessing
+from live_cam.one_pass.doubts import saturated_share
 from live_cam.pass_loader import made_picture
 
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
 from live_cam.engines.convert import converted
-from live_cam.litert_gradients import litert_gradients, one_hot_difference
+from live_cam.one_pass.litert_gradients import litert_gradients, one_hot_difference
 
 
 def depthwise(size, stride, padding):

@@ -17,10 +17,10 @@ from test_pipeline import ListSink, MeanExplainer
 from live_cam.errors import SettingError, SourceError
 from live_cam.frame import Frame
 from live_cam.lifetime import ClosedByWith
-from live_cam.pipeline import Pipeline
 from live_cam.render.cards import duration_text, offline_card
 from live_cam.render.views import Renderer, RenderSettings
-from live_cam.running import run
+from live_cam.run.pipeline import Pipeline
+from live_cam.run.running import run
 from live_cam.sources import live, open_source
 from live_cam.sources.camera import CameraRequest, CameraSource
 from live_cam.sources.live import LiveSource, Retry, pause_seconds

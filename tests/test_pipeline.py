@@ -14,10 +14,10 @@ from live_cam.errors import ModelError, SettingError, SinkError, SourceError
 from live_cam.explainer import NetworkInput
 from live_cam.frame import Explanation, Frame, Prediction, Result
 from live_cam.lifetime import ClosedByWith
-from live_cam.pipeline import Pipeline
 from live_cam.render.views import Renderer, RenderSettings
-from live_cam.running import Ending, run
-from live_cam.steady import SteadyPass
+from live_cam.run.pipeline import Pipeline
+from live_cam.run.running import Ending, run
+from live_cam.steady.steady_pass import SteadyPass
 
 # An end takes at most two seconds where a stage cannot be interrupted; the rest is slack for a busy machine.
 LONGEST_END_SECONDS = 6.0

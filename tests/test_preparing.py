@@ -6,7 +6,7 @@ import threading
 import time
 
 from live_cam.errors import ModelError
-from live_cam.preparing import PassWish, Prepared, Preparer
+from live_cam.run.preparing import PassWish, Prepared, Preparer
 
 A, B, C = (PassWish(method, None) for method in ("a", "b", "c"))
 

@@ -18,8 +18,8 @@ from media_clips import write_clip
 from recordings import contents_of, ffmpeg, frames_of, packets_of
 from standin import run_standin
 
-from live_cam.checkpoints import checkpoint_path
 from live_cam.errors import SettingError, SinkError, SourceError
+from live_cam.run.checkpoints import checkpoint_path
 from live_cam.sinks.partial import earlier_path, partial_path
 from live_cam.sinks.video import VideoSink
 

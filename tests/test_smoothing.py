@@ -10,9 +10,9 @@ import pytest
 from live_cam.errors import SettingError
 from live_cam.explainer import NetworkInput
 from live_cam.frame import Explanation, Prediction
-from live_cam.scene import is_cut, samples_of
-from live_cam.smoothing import HeatState, kept_weight, next_heat, next_scale, smoothed
-from live_cam.steady import SteadyPass, state_arrays, state_of
+from live_cam.steady.scene import is_cut, samples_of
+from live_cam.steady.smoothing import HeatState, kept_weight, next_heat, next_scale, smoothed
+from live_cam.steady.steady_pass import SteadyPass, state_arrays, state_of
 
 
 def explanation_of(

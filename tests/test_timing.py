@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from live_cam.metering import STAGES, RunMeter
+from live_cam.run.metering import STAGES, RunMeter
 from live_cam.timing import Durations, RateMeter, peak_rss_mb, rounded, seconds_since_process_creation
 
 

@@ -132,10 +132,10 @@ def watch(
         return
     if sum(given) > 1:
         raise typer.BadParameter("give only one of --webcam, --video, --image and --demo", ctx=context)
-    from live_cam.batch import is_batch
     from live_cam.cli.watching import watch_batch, watch_source
     from live_cam.render.views import RenderSettings
-    from live_cam.session import Limits, OutputSettings, SessionSettings, SourceSettings
+    from live_cam.run.batch import is_batch
+    from live_cam.run.session import Limits, OutputSettings, SessionSettings, SourceSettings
 
     settings = SessionSettings(
         source=SourceSettings(webcam, video, image, start, end, loop, max_frames, camera_size, camera_fps, retry),

@@ -19,7 +19,7 @@ from rich.progress import (
 )
 
 from live_cam.cli.stderr import own_stderr
-from live_cam.pipeline import Pipeline
+from live_cam.run.pipeline import Pipeline
 
 
 class Console:

@@ -10,7 +10,7 @@ import typer
 from live_cam.cli import options
 
 if TYPE_CHECKING:
-    from live_cam.evaluate import Evaluation, Row
+    from live_cam.evaluation.evaluate import Evaluation, Row
 
 Images = Annotated[Path, typer.Option("--images", metavar="DIR", help="A folder of pictures.")]
 Methods = Annotated[
@@ -89,8 +89,8 @@ def evaluate(
     All of it about each picture's top class, and all beside maps of noise.
     """
     from live_cam.cli.bar import StepBar
-    from live_cam.evaluate import DEFAULT_METHODS, EvaluationSettings, run_evaluation
-    from live_cam.evaluation_plot import check_plot, write_plots
+    from live_cam.evaluation.evaluate import DEFAULT_METHODS, EvaluationSettings, run_evaluation
+    from live_cam.evaluation.plot import check_plot, write_plots
     from live_cam.sinks.partial import check_output
     from live_cam.sinks.report import write_report
 

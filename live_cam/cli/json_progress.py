@@ -6,7 +6,7 @@ import json
 import time
 from types import TracebackType
 
-from live_cam.pipeline import Pipeline
+from live_cam.run.pipeline import Pipeline
 
 _INTERVAL_SECONDS = 0.5
 

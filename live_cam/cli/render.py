@@ -39,8 +39,8 @@ def render(
     from live_cam.cli.watching import watch_source
     from live_cam.recorded import RecordedMaps
     from live_cam.render.views import RenderSettings
-    from live_cam.rerender import drawing_again, recorded_explanations
-    from live_cam.session import OutputSettings
+    from live_cam.run.rerender import drawing_again, recorded_explanations
+    from live_cam.run.session import OutputSettings
 
     maps = RecordedMaps(heatmaps)
     made = OutputSettings(

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from live_cam.accounts import Outcome
 from live_cam.cli.console import Console
 from live_cam.cli.json_progress import JsonProgress
 from live_cam.render.caption import score_text
-from live_cam.session import SessionSettings, run_session
+from live_cam.run.accounts import Outcome
+from live_cam.run.session import SessionSettings, run_session
 from live_cam.sinks.codecs import CONTAINERS
 
 if TYPE_CHECKING:
     from live_cam.explainer import Explainer
     from live_cam.frame import Frame
-    from live_cam.pipeline import Pipeline
+    from live_cam.run.pipeline import Pipeline
 
     Load = Callable[[Frame], Explainer]
 
@@ -55,8 +55,8 @@ def watch_batch(settings: SessionSettings, quiet: bool, json_progress: bool = Fa
         KeyboardInterrupt: The user, or SIGTERM, ended it.
         typer.Exit: With code 1, where one failed.
     """
-    from live_cam.batch import planned, run_batch
     from live_cam.loading import load_explainer, referenced
+    from live_cam.run.batch import planned, run_batch
 
     signal.signal(signal.SIGTERM, _interrupt)
     jobs = planned(settings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from live_cam.gradmodel import GradModel
+from live_cam.one_pass.gradmodel import GradModel
 
 
 class TensorFlowEngine:

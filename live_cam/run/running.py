@@ -10,13 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from live_cam.outages import OutageTeller
-from live_cam.pipeline import Pipeline
-from live_cam.screen import POLL_SECONDS, Screen
+from live_cam.run.outages import OutageTeller
+from live_cam.run.pipeline import Pipeline
+from live_cam.run.screen import POLL_SECONDS, Screen
 from live_cam.sinks import Sink
 
 if TYPE_CHECKING:
-    from live_cam.controls import Controls
+    from live_cam.run.controls import Controls
     from live_cam.sources import Source
 
 # A camera that hangs in read() is not waited for any longer.

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from live_cam import faithfulness
-from live_cam.annotations import annotations_of
 from live_cam.cache import PassFacts
 from live_cam.errors import LiveCamError, ModelError, SettingError, SourceError
+from live_cam.evaluation import faithfulness
+from live_cam.evaluation.annotations import annotations_of
+from live_cam.evaluation.judging import STEP_COUNT, Meter, Picture, Scores, randomized_head
 from live_cam.explainer import Explainer
-from live_cam.judging import STEP_COUNT, Meter, Picture, Scores, randomized_head
 from live_cam.loading import layer_names, load_explainer
 from live_cam.measuring import Progress, versions
 from live_cam.models.reference import referenced

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from live_cam.channel import Channel
 from live_cam.frame import Frame
-from live_cam.steady import Steadied
+from live_cam.steady.steady_pass import Steadied
 
 # Deep enough that a slow frame of one stage does not stop the next, shallow enough that 4K frames stay few.
 _CAPTURED_CAPACITY = 3

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from live_cam.explainer import Explainer
     from live_cam.frame import Frame
-    from live_cam.preparing import PassWish
+    from live_cam.run.preparing import PassWish
 
 
 class Passes:

@@ -16,11 +16,11 @@ import tensorflow as tf
 
 from live_cam.cam import CAM_METHODS, SCORE_CAM, fused
 from live_cam.errors import ModelError, SettingError, unknown_name
-from live_cam.heads import PASSING_OPS, chosen_output, class_choice, class_scores, flat, top_class_choices
-from live_cam.litert_gradients import litert_gradients
 from live_cam.models.inspect import LinearOutputs, is_trained
+from live_cam.one_pass.heads import PASSING_OPS, chosen_output, class_choice, class_scores, flat, top_class_choices
+from live_cam.one_pass.litert_gradients import litert_gradients
+from live_cam.one_pass.target_layers import layer_choices
 from live_cam.predictions import Head
-from live_cam.target_layers import layer_choices
 
 if TYPE_CHECKING:
     from live_cam.preprocess import Preprocessing

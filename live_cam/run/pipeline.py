@@ -2,8 +2,8 @@
 
     source ─read─► captured ─explain─► explained ─draw, write─► results ─► whoever shows them
 
-Files: every frame, in order. Live sources: the newest frame only; see ``live_cam.handover``. The first error ends the
-run; where the source breaks, what it gave before is still explained and written.
+Files: every frame, in order. Live sources: the newest frame only; see ``handover``. The first error ends the run;
+where the source breaks, what it gave before is still explained and written.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from live_cam.ahead import guessed_passes
 from live_cam.channel import Channel
 from live_cam.errors import SettingError
 from live_cam.explainer import Explainer
 from live_cam.frame import Explanation, Frame, Result
-from live_cam.governor import Governor
-from live_cam.handover import Captured, Drawing, EveryFrame, Explained, NewestFrame
-from live_cam.metering import RunMeter
 from live_cam.render.fitting import letterboxed
 from live_cam.render.views import Renderer
+from live_cam.run.ahead import guessed_passes
+from live_cam.run.governor import Governor
+from live_cam.run.handover import Captured, Drawing, EveryFrame, Explained, NewestFrame
+from live_cam.run.metering import RunMeter
 from live_cam.sinks import Sink
 from live_cam.sources import Source
 from live_cam.sources.live import LiveSource
-from live_cam.steady import SteadyPass
+from live_cam.steady.steady_pass import SteadyPass
 
 if TYPE_CHECKING:
-    from live_cam.checkpoints import Checkpointer
+    from live_cam.run.checkpoints import Checkpointer
     from live_cam.sinks.recorder import Recorder
 
 _SHOWN_CAPACITY = 2

@@ -15,7 +15,7 @@ from live_cam.sources.camera import CameraRequest
 from live_cam.sources.live import OPENING_SECONDS, LiveSource, Retry, open_patiently
 
 if TYPE_CHECKING:
-    from live_cam.session import SourceSettings
+    from live_cam.run.session import SourceSettings
     from live_cam.sinks.window import Window
     from live_cam.sources import Source
 

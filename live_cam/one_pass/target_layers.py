@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import tensorflow as tf
 
-    from live_cam.gradmodel import LayerCall
+    from live_cam.one_pass.gradmodel import LayerCall
 
 
 def layer_choices(scores: tf.Tensor, calls: Sequence[LayerCall]) -> tuple[str, ...]:

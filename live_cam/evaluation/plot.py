@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from live_cam.evaluate import Evaluation, Picture, Row
+    from live_cam.evaluation.evaluate import Evaluation, Picture, Row
 
 _DOTS_PER_INCH = 200
 # With the colours: to tell lines apart in grey print too.

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from live_cam.accounts import Outcome
 from live_cam.errors import SettingError, SinkError, SourceError
-from live_cam.session import OutputSettings, SessionSettings, SourceSettings
+from live_cam.run.accounts import Outcome
+from live_cam.run.session import OutputSettings, SessionSettings, SourceSettings
 
 if TYPE_CHECKING:
     from live_cam.explainer import Explainer

@@ -16,7 +16,7 @@ import numpy as np
 
 from live_cam.errors import SinkError
 from live_cam.sinks.clock import ClockState
-from live_cam.steady import SteadyState, state_arrays, state_of
+from live_cam.steady.steady_pass import SteadyState, state_arrays, state_of
 
 if TYPE_CHECKING:
     from live_cam.frame import Frame

@@ -11,8 +11,8 @@ import numpy as np
 
 if TYPE_CHECKING:
     from live_cam.frame import Explanation
-    from live_cam.pipeline import Pipeline
-    from live_cam.session import SessionSettings
+    from live_cam.run.pipeline import Pipeline
+    from live_cam.run.session import SessionSettings
     from live_cam.sinks import Sink
     from live_cam.sources import Source
 

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from live_cam.commands import Action, Command
 from live_cam.frame import Frame, Result
-from live_cam.pipeline import Pipeline
 from live_cam.render.hud import Status
+from live_cam.run.pipeline import Pipeline
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from live_cam.controls import Controls
-    from live_cam.outages import OutageTeller
+    from live_cam.run.controls import Controls
+    from live_cam.run.outages import OutageTeller
     from live_cam.sinks.window import Window
 
 POLL_SECONDS = 0.02

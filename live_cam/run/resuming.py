@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from live_cam import __version__
-from live_cam.checkpoints import Checkpoint, Checkpointer, checkpoint_path, load_checkpoints
 from live_cam.errors import SettingError
+from live_cam.run.checkpoints import Checkpoint, Checkpointer, checkpoint_path, load_checkpoints
 from live_cam.sinks.partial import earlier_path, partial_path, put_in_place
 from live_cam.sources.fingerprint import fingerprint
 
 if TYPE_CHECKING:
-    from live_cam.session import SessionSettings
+    from live_cam.run.session import SessionSettings
     from live_cam.sinks import Sink
-    from live_cam.steady import SteadyPass
+    from live_cam.steady.steady_pass import SteadyPass
 
 _VIDEO = "--video"
 # A part of an AVI tells the times of its pictures wrong, and a GIF knows each picture by the one before.

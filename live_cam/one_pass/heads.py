@@ -8,8 +8,8 @@ import keras
 import tensorflow as tf
 
 from live_cam.errors import ModelError, unknown_name
-from live_cam.litert_gradients import one_hot_difference
 from live_cam.models.inspect import LinearOutputs
+from live_cam.one_pass.litert_gradients import one_hot_difference
 from live_cam.predictions import Head
 
 # Ops that hand their input on, between the last activation and the output of the model.

@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, Any
 from live_cam.cam import CAM_METHODS
 from live_cam.commands import Action, Command
 from live_cam.errors import LiveCamError
-from live_cam.preparing import PassWish, Preparer
 from live_cam.render.colormaps import COLORMAPS
 from live_cam.render.hud import DETAILS
 from live_cam.render.spots import SpotReading, frame_xy_of, read_spot
 from live_cam.render.views import VIEWS, Renderer
+from live_cam.run.preparing import PassWish, Preparer
 from live_cam.sinks.sidecar import sidecar_line
 from live_cam.sinks.snapshot import write_snapshot
-from live_cam.smoothing import DEFAULT_HALF_LIFE_SECONDS
+from live_cam.steady.smoothing import DEFAULT_HALF_LIFE_SECONDS
 
 if TYPE_CHECKING:
     from live_cam.explainer import Explainer
     from live_cam.frame import Result
-    from live_cam.pipeline import Pipeline
+    from live_cam.run.pipeline import Pipeline
     from live_cam.sinks.recorder import Recorder
     from live_cam.sinks.window import Window
 

@@ -11,7 +11,7 @@ from live_cam.render.views import Renderer
 from live_cam.sources import Source
 
 if TYPE_CHECKING:
-    from live_cam.session import SessionSettings, SourceSettings
+    from live_cam.run.session import SessionSettings, SourceSettings
     from live_cam.sinks import Sink
     from live_cam.sources.tracks import SideTracks
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from live_cam import faithfulness
-from live_cam.annotations import Annotation
 from live_cam.errors import ModelError
+from live_cam.evaluation import faithfulness
+from live_cam.evaluation.annotations import Annotation
 from live_cam.explainer import Explainer, NetworkInput
 from live_cam.frame import Prediction
 from live_cam.predictions import best_first, predictions_of

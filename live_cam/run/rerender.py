@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from live_cam.recorded import RecordedExplainer, RecordedMaps
 from live_cam.render.views import RenderSettings
-from live_cam.session import OutputSettings, SessionSettings, SourceSettings
+from live_cam.run.session import OutputSettings, SessionSettings, SourceSettings
 from live_cam.sources.matched import ExpectedFrames
 
 if TYPE_CHECKING:

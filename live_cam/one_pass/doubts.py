@@ -7,7 +7,7 @@ import contextlib
 import numpy as np
 import tensorflow as tf
 
-from live_cam.gradmodel import GradModel, LayerCall, recorded_calls
+from live_cam.one_pass.gradmodel import GradModel, LayerCall, recorded_calls
 
 # How many of the first maps are looked at: a convolution, its normalization, its activation and what follows.
 _FIRST_MAPS = 4

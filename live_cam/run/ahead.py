@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 
 from live_cam.explainer import Explainer, NetworkInput
 from live_cam.frame import Explanation
-from live_cam.handover import Captured
+from live_cam.run.handover import Captured
 
 # Beside the frames that are in the network, so that no pass waits for its next frame.
 _WAITING_COUNT = 1

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from live_cam.class_choice import ClassChooser, ClassState, class_arrays, class_of
-from live_cam.contrast import Rival
 from live_cam.errors import SettingError
-from live_cam.scene import is_cut, samples_of
-from live_cam.smoothing import DEFAULT_HALF_LIFE_SECONDS, HeatState, heat_arrays, heat_of, next_heat, smoothed
+from live_cam.steady.class_choice import ClassChooser, ClassState, class_arrays, class_of
+from live_cam.steady.contrast import Rival
+from live_cam.steady.scene import is_cut, samples_of
+from live_cam.steady.smoothing import DEFAULT_HALF_LIFE_SECONDS, HeatState, heat_arrays, heat_of, next_heat, smoothed
 
 if TYPE_CHECKING:
     from live_cam.explainer import NetworkInput

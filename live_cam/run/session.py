@@ -8,28 +8,28 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from live_cam.accounts import Outcome, heatmap_facts, outcome_of, run_report
 from live_cam.errors import SourceError
-from live_cam.governor import Governor
 from live_cam.models.reference import referenced
-from live_cam.opening import check_live, opened_source
-from live_cam.outputs import check_outputs, sinks_for, tell_of_video
-from live_cam.passes import Passes
-from live_cam.pipeline import Pipeline
 from live_cam.render.views import Renderer, RenderSettings
-from live_cam.resuming import is_finished, resumption_of
-from live_cam.running import run
-from live_cam.smoothing import DEFAULT_HALF_LIFE_SECONDS
+from live_cam.run.accounts import Outcome, heatmap_facts, outcome_of, run_report
+from live_cam.run.governor import Governor
+from live_cam.run.opening import check_live, opened_source
+from live_cam.run.outputs import check_outputs, sinks_for, tell_of_video
+from live_cam.run.passes import Passes
+from live_cam.run.pipeline import Pipeline
+from live_cam.run.resuming import is_finished, resumption_of
+from live_cam.run.running import run
 from live_cam.sources import Source, open_source
 from live_cam.sources.address import display_name, is_url
 from live_cam.sources.camera import CameraRequest
 from live_cam.sources.live import Retry
-from live_cam.steady import SteadyPass
+from live_cam.steady.smoothing import DEFAULT_HALF_LIFE_SECONDS
+from live_cam.steady.steady_pass import SteadyPass
 
 if TYPE_CHECKING:
-    from live_cam.controls import Controls
     from live_cam.explainer import Explainer
     from live_cam.frame import Frame
+    from live_cam.run.controls import Controls
     from live_cam.sinks import Sink
     from live_cam.sinks.recorder import Recorder
     from live_cam.sinks.window import Window
@@ -308,7 +308,7 @@ def _controls(
 ) -> Controls | None:
     if window is None or recorder is None:
         return None
-    from live_cam.controls import Controls
+    from live_cam.run.controls import Controls
 
     return Controls(pipeline, window, recorder, passes.other, Path(), source.name)
 

@@ -1,0 +1,1 @@
+"""How far the maps can be trusted: ``livecam evaluate``."""

@@ -1,0 +1,1 @@
+"""The one pass: model, score, gradients and heatmap as one function. Its modules load TensorFlow."""

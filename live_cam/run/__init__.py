@@ -1,0 +1,1 @@
+"""One run from a source to its files and its window: threads, limits, keys, ends."""

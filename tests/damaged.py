@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import resource
 import sys
 import time
 import traceback
@@ -14,6 +13,7 @@ from recordings import ffmpeg
 from standin import run_standin
 
 from live_cam.errors import LiveCamError
+from live_cam.timing import peak_rss_mb
 
 _KINDS = {
     "a.mp4": ("-c:v", "libx264", "-c:a", "aac", "-movflags", "+faststart"),
@@ -93,7 +93,7 @@ def outcomes(paths: list[Path]) -> Iterator[str]:
             code, said = 1, repr(str(error))
         except BaseException:  # noqa: BLE001 — all of them are faults, and the others go on
             code, said = 2, repr(traceback.format_exc())
-        most_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        most_mb = round(peak_rss_mb() or 0)
         yield f"{path.name}\t{code}\t{time.monotonic() - begin_seconds:.2f}\t{most_mb}\t{said}"
 
 

@@ -77,7 +77,13 @@ def xdotool(display: str, *arguments: str) -> str:
 
 def window_id(display: str) -> str:
     """The window's number, once it is on the screen."""
-    return xdotool(display, "search", "--sync", "--onlyvisible", "--name", "livecam").splitlines()[0]
+    # While windows come and go, one search may find none.
+    for _ in range(10):
+        found = xdotool(display, "search", "--sync", "--onlyvisible", "--name", "livecam").splitlines()
+        if found:
+            return found[0]
+        time.sleep(0.2)
+    pytest.fail("there is no window")
 
 
 def screenshot(display: str) -> np.ndarray:

@@ -72,7 +72,7 @@ def snapshot(display: str, folder: Path) -> dict:  # noqa: F811
     before = set(folder.glob("*.json"))
     press(display, "w")
     wait_until(lambda: bool(set(folder.glob("*.json")) - before))
-    (path,) = set(folder.glob("*.json")) - before
+    path = min(set(folder.glob("*.json")) - before)
     wait_until(lambda: path.read_text().endswith("}\n"))
     return json.loads(path.read_text())
 

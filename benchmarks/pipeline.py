@@ -267,7 +267,8 @@ def _explainer(name: str) -> Explainer:
 
     keras.utils.set_random_seed(0)
     preprocess = _LARGER_MODELS.get(name, "tf")
-    return load_explainer(getattr(keras.applications, _BUILDERS.get(name, name))(weights=None), preprocess=preprocess)
+    build = getattr(keras.applications, _BUILDERS.get(name, name))
+    return load_explainer(build(weights=None, input_shape=(224, 224, 3)), preprocess=preprocess)
 
 
 _BUILDERS = {"mobilenetv2": "MobileNetV2"}

@@ -1,8 +1,8 @@
-"""livecam beside its peers: the same frames, the same network, prediction and heatmap, in one run.
+"""Compares livecam with its peers: prediction and heatmap of the same frames, with the same networks, in one run.
 
-Each peer gets an environment of its own under ``--folder`` (it sees the packages of the one this script runs in, so
-all Keras peers share one TensorFlow) and a process that stays alive. The processes take turns, a few frames each: what
-slows the machine for a while slows all of them.
+Each peer has its own environment under ``--folder``, and a process that stays alive. The environment also sees the
+packages of this program's own one, so that all Keras peers share one TensorFlow. The processes take turns, a few frames
+each, so that a slow phase of the machine affects all of them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from measuring import conditions, demo_images, markdown_table, median_ms, ratio_text, write_section
 
-from live_cam.measuring import Timings, interleaved
+from live_cam.timing_harness import Timings, interleaved
 
 _FRAME_COUNT = 24
 _START_SECONDS = 600
@@ -32,13 +32,13 @@ _TORCH = "torch==2.13.0"
 
 @dataclass(frozen=True)
 class Peer:
-    """A way to explain a frame.
+    """A library that explains a frame.
 
     Attributes:
         name: A key of ``peers.MAKERS``.
-        title: For the table.
-        how: What is counted, for the table.
-        installs: Arguments of ``pip install``, one call each; none: it runs where this script does.
+        title: Its name in the table.
+        how: What is measured, for the table.
+        installs: Arguments of ``pip install``, one per call. Default: it runs in this program's environment.
     """
 
     name: str
@@ -48,8 +48,9 @@ class Peer:
 
 
 _KERAS_PEERS = (
-    Peer("livecam-mobilenetv2-litert", "**livecam, LiteRT**", "one pass"),
-    Peer("livecam-mobilenetv2-tensorflow", "livecam, TensorFlow", "one pass"),
+    Peer("livecam-mobilenetv2-litert", "**livecam, LiteRT**", "one call"),
+    Peer("livecam-mobilenetv2-int8", "livecam, LiteRT int8", "one call; calibrated on the demo's photographs"),
+    Peer("livecam-mobilenetv2-tensorflow", "livecam, TensorFlow", "one call"),
     Peer("article", "the article's recipe", "`predict`, then a new model, a tape, a loop over channels"),
     Peer("tf-explain", "tf-explain 0.3.1", "`predict_on_batch` for the class, then its map", ("tf-explain==0.3.1",)),
     Peer(
@@ -61,7 +62,7 @@ _KERAS_PEERS = (
     Peer(
         "xplique",
         "xplique 2.0.2",
-        "`predict_on_batch` for the class, then its map; run on this TensorFlow, newer than it asks for",
+        "`predict_on_batch` for the class, then its map; with a newer TensorFlow than it asks for",
         (
             "--no-deps xplique==2.0.2 tensorflow-probability==0.25.0 tf-keras",
             "einops deprecated matplotlib scikit-learn scikit-image scipy dm-tree cloudpickle decorator",
@@ -69,13 +70,14 @@ _KERAS_PEERS = (
     ),
 )
 _TORCH_PEERS = (
-    Peer("livecam-lite0-litert", "**livecam, LiteRT**", "one pass"),
-    Peer("livecam-lite0-tensorflow", "livecam, TensorFlow", "one pass"),
+    Peer("livecam-lite0-litert", "**livecam, LiteRT**", "one call"),
+    Peer("livecam-lite0-int8", "livecam, LiteRT int8", "one call; calibrated on the demo's photographs"),
+    Peer("livecam-lite0-tensorflow", "livecam, TensorFlow", "one call"),
     Peer("torchcam", "torchcam 0.5.0", "one forward and one backward pass", (_TORCH, "--no-deps torchcam==0.5.0")),
     Peer(
         "pytorch-grad-cam",
         "pytorch-grad-cam 1.5.7",
-        "one forward and one backward pass; empty modules stand in for torchvision, which Grad-CAM does not use",
+        "one forward and one backward pass; with empty modules for torchvision, which Grad-CAM does not use",
         (_TORCH, "--no-deps grad-cam==1.5.7 ttach", "matplotlib tqdm scikit-learn"),
     ),
     Peer("torch-forward", "PyTorch, the bare network", "forward only, no map", (_TORCH,)),
@@ -83,11 +85,11 @@ _TORCH_PEERS = (
 
 
 class PeerError(Exception):
-    """A peer cannot be installed or does not run; the message is one line."""
+    """A peer cannot be installed or does not run. The message is one line."""
 
 
 class Worker:
-    """The process of one peer, asked for one timed frame at a time."""
+    """The process of one peer, which explains one frame at a time and measures it."""
 
     def __init__(self, python: Path, peer: Peer, frames_path: Path, weights: str, folder: Path) -> None:
         self._log_path = folder / f"{peer.name}.log"
@@ -105,7 +107,7 @@ class Worker:
         self._answer(_START_SECONDS)
 
     def seconds(self, index: int) -> float:
-        """Has it explain a frame; how long that took, by its own clock."""
+        """Has it explain a frame; returns how long that took, by its own clock."""
         print(index, file=self._process.stdin, flush=True)
         seconds, self.top_classes[index] = self._answer(_FRAME_SECONDS)
         return seconds
@@ -125,7 +127,7 @@ class Worker:
 
 
 def python_of(peer: Peer, folder: Path, may_install: bool) -> Path:
-    """The Python that runs a peer, its environment made if there is none.
+    """Returns the Python that runs a peer; makes its environment if there is none.
 
     Raises:
         PeerError: pip could not install it.
@@ -134,39 +136,39 @@ def python_of(peer: Peer, folder: Path, may_install: bool) -> Path:
         return Path(sys.executable)
     place = folder / peer.name
     python = place / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-    done = place / "installed.txt"
+    marker = place / "installed.txt"
     wanted = "\n".join(peer.installs)
-    if done.exists() and done.read_text(encoding="utf-8") == wanted:
+    if marker.exists() and marker.read_text(encoding="utf-8") == wanted:
         return python
     if not may_install:
         raise PeerError("not installed")
     venv.create(place, clear=True, with_pip=True)
     for own, packages in zip(_site_packages(python), site.getsitepackages(), strict=False):
-        # Its own packages come first; what it lacks is found in ours.
+        # Its own packages come first; others are found in this environment.
         (own / "ours.pth").write_text(f"import site; site.addsitedir({packages!r})\n", encoding="utf-8")
     for arguments in peer.installs:
         command = [python, "-m", "pip", "install", "--quiet", *arguments.split()]
-        ended = subprocess.run(command, capture_output=True, text=True)
-        if ended.returncode != 0:
-            raise PeerError(f"cannot be installed: {last_line(ended.stderr)}")
-    done.write_text(wanted, encoding="utf-8")
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise PeerError(f"cannot be installed: {last_line(done.stderr)}")
+    marker.write_text(wanted, encoding="utf-8")
     return python
 
 
 def _site_packages(python: Path) -> list[Path]:
     script = "import json, site; print(json.dumps(site.getsitepackages()))"
-    return [Path(one) for one in json.loads(subprocess.check_output([python, "-c", script], text=True))]
+    return [Path(path) for path in json.loads(subprocess.check_output([python, "-c", script], text=True))]
 
 
 def last_line(text: str) -> str:
-    """The line of a log that says what went wrong, shortened."""
+    """Returns the line of a log that says what went wrong, shortened."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     telling = [line for line in lines if "Error" in line or "ERROR" in line]
-    return (telling or lines or ["it ended without a word"])[-1][:200]
+    return (telling or lines or ["it ended without a message"])[-1][:200]
 
 
 def compared(peers: tuple[Peer, ...], frames_path: Path, options: argparse.Namespace) -> str:
-    """Runs the peers in turns and makes their table; the first one is what the others are compared with."""
+    """Runs the peers in turns and returns their table; the others are compared with the first."""
     workers: dict[str, Worker] = {}
     failures: dict[str, str] = {}
     with ExitStack() as stack:
@@ -196,7 +198,7 @@ def _table(
         ratio = ratio_text(timings[peer.name].ratios_to(timings[ours])) if ours in timings else "-"
         agreement = _agreement(workers[peer.name], workers[ours]) if ours in workers else "-"
         rows.append([peer.title, f"{median_ms(timings[peer.name]):.1f}", ratio, agreement, peer.how])
-    return markdown_table(["", "ms a frame", "over livecam", "same top class", "what is counted"], rows)
+    return markdown_table(["", "ms per frame", "over livecam", "same top class", "what is measured"], rows)
 
 
 def _agreement(worker: Worker, ours: Worker) -> str:
@@ -211,13 +213,13 @@ def _tell(what: str, done: int, total: int) -> None:
 def _parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     default_folder = Path(tempfile.gettempdir()) / "livecam-peers"
-    parser.add_argument("--folder", type=Path, default=default_folder, help="where the environments are made")
-    parser.add_argument("--weights", default="random", help="of MobileNetV2, a .h5 file")
+    parser.add_argument("--folder", type=Path, default=default_folder, help="folder of the environments")
+    parser.add_argument("--weights", default="random", help="weights of MobileNetV2, a .h5 file (default: random)")
     parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--frames-per-round", type=int, default=4)
-    parser.add_argument("--only", nargs="*", metavar="PEER", help="names as in peers.py; livecam runs always")
-    parser.add_argument("--no-install", action="store_true", help="use the environments that are there")
-    parser.add_argument("--no-write", action="store_true", help="leave RESULTS.md alone")
+    parser.add_argument("--only", nargs="*", metavar="PEER", help="names as in peers.py; livecam always runs")
+    parser.add_argument("--no-install", action="store_true", help="install nothing; use the environments that exist")
+    parser.add_argument("--no-write", action="store_true", help="do not change RESULTS.md")
     return parser.parse_args()
 
 
@@ -233,11 +235,11 @@ def main() -> None:
         tables[network] = compared(tuple(wanted), frames_path, options)
     weights = "random weights" if options.weights == "random" else "ImageNet weights"
     text = (
-        "## Beside the peers (compare.py)\n\nFrom one 640x480 BGR frame to the top class and its heatmap: resizing "
-        "and normalizing are counted, drawing is not.\nMedians; in brackets the lowest and highest ratio of a round.\n"
-        "\n"
+        "## Comparison with peers (compare.py)\n\nFrom one 640x480 BGR frame to the top class and its heatmap, with "
+        "resizing and normalization, without drawing.\nMedians; in brackets the lowest and the highest ratio of a "
+        "round.\n\n"
         f"MobileNetV2, {weights}:\n\n{tables['MobileNetV2']}\n\n"
-        f"EfficientNet-Lite0, the bundled weights:\n\n{tables['EfficientNet-Lite0']}\n\n{conditions()} {_TORCH}.\n"
+        f"EfficientNet-Lite0, bundled weights:\n\n{tables['EfficientNet-Lite0']}\n\n{conditions()} {_TORCH}.\n"
     )
     print(text)
     if not options.no_write:

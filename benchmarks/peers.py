@@ -1,9 +1,9 @@
-"""One way to explain a frame, in a process of its own: ``python peers.py NAME FRAMES.npy WEIGHTS``.
+"""Explains frames with one library, in its own process: ``python peers.py NAME FRAMES.npy WEIGHTS``.
 
-Says "ready" when it is warm; then, for each index it reads, the seconds that frame took and its top class.
-Every peer starts from the same frame, (480, 640, 3) uint8 BGR, and ends with the top class and its map for the layer
-before the pooling (the article: the layer it names). Each is used as its documentation shows it. ``WEIGHTS`` may be
-"random".
+It prints "ready" after a warm-up. Then, for each index it reads from stdin, it prints how many seconds that frame took,
+and its top class. Every peer starts from the same frame, (480, 640, 3) uint8 BGR, and ends with the top class and its
+map for the layer before the pooling (the article: for the layer it names). Each is used as its documentation shows.
+``WEIGHTS`` may be "random".
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-# (480, 640, 3) uint8 BGR to the top class and its map, of any size.
+# Takes (480, 640, 3) uint8 BGR; returns the top class and its map, of any size.
 Explain = Callable[[np.ndarray], tuple[int, np.ndarray]]
 _WARM_UP_FRAMES = 3
 _LAST_LAYER = "out_relu"
@@ -42,7 +42,7 @@ def _mobilenet_input(frame: np.ndarray) -> np.ndarray:
 
 
 def article(weights: str) -> Explain:
-    """The article's recipe: predict, then a new two-headed model, a tape, and a loop over the channels."""
+    """The article's recipe: ``predict``, then a new model with two outputs, a tape, and a loop over the channels."""
     import tensorflow as tf
 
     model = _keras_mobilenet(weights)
@@ -50,9 +50,9 @@ def article(weights: str) -> Explain:
     def explain(frame: np.ndarray) -> tuple[int, np.ndarray]:
         pixels = _mobilenet_input(frame)
         top_class = int(np.argmax(model.predict(pixels, verbose=0)[0]))
-        two_headed = tf.keras.models.Model(model.input, [model.get_layer("Conv_1").output, model.output])
+        grad_model = tf.keras.models.Model(model.input, [model.get_layer("Conv_1").output, model.output])
         with tf.GradientTape() as tape:
-            features, outputs = two_headed(pixels)
+            features, outputs = grad_model(pixels)
             score = outputs[:, top_class]
         weights_of_channels = tf.reduce_mean(tape.gradient(score, features), axis=(0, 1, 2)).numpy()
         weighted = features.numpy()[0]
@@ -65,7 +65,7 @@ def article(weights: str) -> Explain:
 
 
 def tf_explain(weights: str) -> Explain:
-    """Its ``explain`` wants the class and gives a picture with the map on it."""
+    """tf-explain: ``explain`` needs the class and returns an image with the map on it."""
     from tf_explain.core.grad_cam import GradCAM
 
     model, explainer = _keras_mobilenet(weights), GradCAM()
@@ -79,7 +79,7 @@ def tf_explain(weights: str) -> Explain:
 
 
 def tf_keras_vis(weights: str) -> Explain:
-    """It wants the class, and works on a copy of the model that ends in logits."""
+    """tf-keras-vis: needs the class, and uses a copy of the model that ends in logits."""
     from tf_keras_vis.gradcam import Gradcam
     from tf_keras_vis.utils.model_modifiers import ReplaceToLinear
     from tf_keras_vis.utils.scores import CategoricalScore
@@ -96,7 +96,7 @@ def tf_keras_vis(weights: str) -> Explain:
 
 
 def xplique(weights: str) -> Explain:
-    """It wants the class, as a one-hot vector."""
+    """xplique: needs the class as a one-hot vector."""
     from xplique.attributions import GradCAM
 
     model = _keras_mobilenet(weights)
@@ -110,15 +110,18 @@ def xplique(weights: str) -> Explain:
     return explain
 
 
-def _livecam(model: str, weights: str, engine: str) -> Explain:
-    from live_cam import load_explainer
+def _livecam(model: str, weights: str, engine: str, precision: str = "float") -> Explain:
+    from live_cam import ModelError, load_explainer
 
     if weights != "random":
-        explainer = load_explainer(model, weights=weights, engine=engine)
+        explainer = load_explainer(model, weights=weights, engine=engine, precision=precision)
     elif model == "mobilenetv2":
-        explainer = load_explainer(_keras_mobilenet(weights), preprocess="tf", engine=engine)
+        network = _keras_mobilenet(weights)
+        explainer = load_explainer(network, preprocess="tf", engine=engine, precision=precision)
     else:
-        explainer = load_explainer(model, engine=engine)
+        explainer = load_explainer(model, engine=engine, precision=precision)
+    if explainer.precision != precision:
+        raise ModelError(explainer.info.precision_reason)
 
     def explain(frame: np.ndarray) -> tuple[int, np.ndarray]:
         explanation = explainer.explain(frame)
@@ -146,7 +149,7 @@ def _lite0_input(frame: np.ndarray):
 
 
 def torchcam(weights: str) -> Explain:
-    """One forward pass serves the prediction and the map."""
+    """torchcam: prediction and map share one forward pass."""
     from torchcam.methods import GradCAM
 
     model = _torch_lite0()
@@ -161,7 +164,7 @@ def torchcam(weights: str) -> Explain:
 
 
 def pytorch_grad_cam(weights: str) -> Explain:
-    """One forward pass serves both: without targets it takes the top class, and keeps the outputs."""
+    """pytorch-grad-cam: without targets it explains the top class and keeps the outputs: one forward pass."""
     _stand_in_for_torchvision()
     from pytorch_grad_cam import GradCAM
 
@@ -176,7 +179,7 @@ def pytorch_grad_cam(weights: str) -> Explain:
 
 
 def torch_forward(weights: str) -> Explain:
-    """The bare network: what a torch peer cannot go below."""
+    """The bare network: no PyTorch peer can be faster."""
     import torch
 
     model = _torch_lite0()
@@ -189,7 +192,7 @@ def torch_forward(weights: str) -> Explain:
 
 
 def _stand_in_for_torchvision() -> None:
-    """Empty modules under torchvision's names: pytorch-grad-cam imports them, Grad-CAM uses nothing of them."""
+    """Makes empty modules with torchvision's names: pytorch-grad-cam imports them, but Grad-CAM does not use them."""
     if importlib.util.find_spec("torchvision") is not None:
         return
     unused = ("Compose", "Normalize", "ToTensor", "resize")
@@ -208,16 +211,18 @@ MAKERS: dict[str, Callable[[str], Explain]] = {
     "xplique": xplique,
     "livecam-mobilenetv2-tensorflow": lambda weights: _livecam("mobilenetv2", weights, "tensorflow"),
     "livecam-mobilenetv2-litert": lambda weights: _livecam("mobilenetv2", weights, "litert"),
+    "livecam-mobilenetv2-int8": lambda weights: _livecam("mobilenetv2", weights, "litert", "int8"),
     "torchcam": torchcam,
     "pytorch-grad-cam": pytorch_grad_cam,
     "torch-forward": torch_forward,
     "livecam-lite0-tensorflow": lambda weights: _livecam("efficientnet-lite0", "random", "tensorflow"),
     "livecam-lite0-litert": lambda weights: _livecam("efficientnet-lite0", "random", "litert"),
+    "livecam-lite0-int8": lambda weights: _livecam("efficientnet-lite0", "random", "litert", "int8"),
 }
 
 
 def serve(name: str, frames_path: Path, weights: str) -> None:
-    """Answers on the real stdout, one line of JSON an index; what libraries print goes to stderr."""
+    """Answers on stdout, one line of JSON per index; what libraries print goes to stderr."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     frames = np.load(frames_path)

@@ -1,6 +1,6 @@
-"""EfficientNet-Lite0 in PyTorch, for the peers that explain torch models; the bundled weights fit it.
+"""EfficientNet-Lite0 in PyTorch, with the bundled weights, for the peers that explain PyTorch models.
 
-Tan & Le 2019, arXiv:1905.11946; the Lite variant: no squeeze-and-excite, ReLU6, stem and head not scaled.
+Tan & Le 2019, arXiv:1905.11946. The Lite variant has no squeeze-and-excite, ReLU6, and a stem and head of fixed width.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-# Of each stage: blocks, kernel, stride of its first block, expansion, output channels.
+# Per stage: number of blocks, kernel size, stride of the first block, expansion, output channels.
 _STAGES = (
     (1, 3, 1, 1, 16),
     (2, 3, 2, 6, 24),
@@ -22,10 +22,10 @@ _BATCH_NORM = {"eps": 1e-3, "momentum": 0.01}
 
 
 class SameConv(nn.Conv2d):
-    """A convolution with TensorFlow's "SAME" padding: what does not come out even is padded right and below."""
+    """A convolution with TensorFlow's "SAME" padding: an odd pixel of padding goes to the right and the bottom."""
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
-        """(n, channels, h, w) to (n, channels, ceil(h / stride), ceil(w / stride))."""
+        """Returns (n, channels, ceil(h / stride), ceil(w / stride)) for (n, channels, h, w)."""
         padding = []
         for side, kernel, stride in zip(values.shape[:1:-1], self.kernel_size[::-1], self.stride[::-1], strict=True):
             missing = max((-(-side // stride) - 1) * stride + kernel - side, 0)
@@ -34,7 +34,7 @@ class SameConv(nn.Conv2d):
 
 
 class Block(nn.Module):
-    """An inverted residual block; the names are those of the weights file."""
+    """An inverted residual block. The attributes have the names of the weights file."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class Block(nn.Module):
         self._bn2 = nn.BatchNorm2d(outputs, **_BATCH_NORM)
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
-        """(n, inputs, h, w) to (n, outputs, h / stride, w / stride)."""
+        """Returns (n, outputs, h / stride, w / stride) for (n, inputs, h, w)."""
         inner = nn.functional.relu6(self._bn0(self._expand_conv(values))) if self.expands else values
         inner = nn.functional.relu6(self._bn1(self._depthwise_conv(inner)))
         inner = self._bn2(self._project_conv(inner))
@@ -57,7 +57,7 @@ class Block(nn.Module):
 
 
 class EfficientNetLite0(nn.Module):
-    """The classifier; ``top_activation`` is the layer that heatmaps are made of."""
+    """The classifier. ``top_activation`` is the target layer of the heatmaps."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class EfficientNetLite0(nn.Module):
         self._fc = nn.Linear(1280, 1000)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """(n, 3, 224, 224) normalized RGB to (n, 1000) logits."""
+        """Returns (n, 1000) logits for (n, 3, 224, 224) normalized RGB."""
         values = nn.functional.relu6(self._bn0(self._conv_stem(pixels)))
         for block in self._blocks:
             values = block(values)

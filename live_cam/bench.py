@@ -1,77 +1,60 @@
-"""How fast livecam is on this machine: the bare network, the one pass, and the whole pipeline over decoded frames."""
+"""Measures livecam's speed on this machine: the bare network, with the heatmap, a whole file, and a camera's frames."""
 
 from __future__ import annotations
 
+import itertools
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import cv2
-import numpy as np
+from live_cam.errors import SourceError
+from live_cam.explain.load import build_explainer
+from live_cam.frame import Frame
+from live_cam.pipeline.feed import Feed, Subscription
+from live_cam.pipeline.pipeline import Pipeline
+from live_cam.pipeline.queues import LatestQueue
+from live_cam.pipeline.stats import peak_rss_mb, rounded, seconds_since_process_creation
+from live_cam.render.renderer import Renderer
+from live_cam.settings import BenchSettings, RenderSettings, SourceSettings
+from live_cam.sources.open import open_source
+from live_cam.sources.push import PushSource
+from live_cam.sources.wrappers import ResizedSource
+from live_cam.timing_harness import Progress, Timings, interleaved, machine, timed, versions
 
-from live_cam.errors import SettingError, SourceError
-from live_cam.explainer import Explainer, NetworkInput
-from live_cam.frame import Explanation, Frame, Prediction, Result
-from live_cam.lifetime import ClosedByWith
-from live_cam.loading import load_explainer
-from live_cam.measuring import Progress, Timings, interleaved, machine, timed, versions
-from live_cam.render.views import Renderer, RenderSettings
-from live_cam.run.pipeline import Pipeline
-from live_cam.run.running import run
-from live_cam.sources import Source, open_source
-from live_cam.sources.loop import LoopedSource
-from live_cam.timing import peak_rss_mb, rounded, seconds_since_process_creation
+if TYPE_CHECKING:
+    from live_cam.explain.explainer import ModelExplainer, NetworkInput
+    from live_cam.sources.protocol import Source
 
 DEMO_SIZE_WH = (640, 480)
+# A usual webcam's.
+CAMERA_FPS = 30
+# Fewer frames give no rate; a slow network explains few of those that a camera gives.
+_LEAST_EXPLAINED = 2
 _ROUNDS = 10
-# Different pictures, so that no branch and no cache knows them; few, so that they take little memory.
+# Different inputs, so that no branch and no cache knows them; few, so that they take little memory.
 _KEPT_INPUTS = 32
 
 
 @dataclass(frozen=True)
-class BenchSettings:
-    """What is measured.
-
-    Attributes:
-        webcam: Index of a camera.
-        video: Path or address; without either, the demo's frames are measured.
-        size_wh: Size the frames are brought to; None for the source's own, of the demo ``DEMO_SIZE_WH``.
-        frame_count: How many frames each figure is taken from.
-        explainer: Arguments of ``load_explainer``.
-    """
-
-    webcam: int | None = None
-    video: str | None = None
-    size_wh: tuple[int, int] | None = None
-    frame_count: int = 200
-    explainer: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if self.webcam is not None and self.video is not None:
-            raise SettingError("two sources; give a camera or a video, or neither for the demo's frames")
-        if self.frame_count < 2:
-            raise SettingError(f"{self.frame_count} frames give no rate; give 2 or more")
-        if self.size_wh is not None and not all(16 <= side <= 8192 for side in self.size_wh):
-            raise SettingError(f"size {self.size_wh} is out of range; give 16 to 8192 pixels a side")
-
-
-@dataclass(frozen=True)
 class BenchResult:
-    """What was measured.
+    """Results of a benchmark.
 
     Attributes:
         report: The figures of ``--json``.
-        forward: The bare network.
-        explain: The one pass, predictions included.
+        forward: Timings of the bare network.
+        explain: Timings of predictions and heatmap in one call.
+        int8: How int8 compares with float, in one line; empty if it was not tried.
     """
 
     report: dict[str, Any]
     forward: Timings
     explain: Timings
+    int8: str = ""
 
 
 def run_bench(
@@ -79,136 +62,141 @@ def run_bench(
     on_line: Callable[[str], None] = lambda line: None,
     on_progress: Progress = lambda what, done, total: None,
 ) -> BenchResult:
-    """Measures a model on a source, without a window and without a file.
+    """Measures a model on a source, without a window and without files.
 
     Args:
         settings: What is measured.
-        on_line: Called with a line about what is being built.
-        on_progress: See ``measuring.Progress``.
+        on_line: Called with a line before anything takes long.
+        on_progress: See ``timing_harness.Progress``.
 
     Raises:
         LiveCamError: The source or the model cannot be used.
     """
     renderer = Renderer(RenderSettings())
     with ExitStack() as stack:
-        source = stack.enter_context(_opened(settings))
+        source = stack.enter_context(_open(settings))
         first = _read(source)
-        explainer = load_explainer(**settings.explainer, check_image=first.image, on_build=on_line)
-        renderer.draw(first, explainer.explain(first.image))
+        explainer = build_explainer(settings.explainer, first.image, on_line, on_line)
+        explanation = explainer.explain_input(explainer.preprocess(first.image))
+        renderer.draw(first.image, explanation)
         first_frame_seconds = seconds_since_process_creation()
-        if settings.webcam is None and settings.video is None:
+        if settings.source.is_demo:
+            source.close()
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="livecam-")))
-            recording = recorded_demo(folder, settings.size_wh or DEMO_SIZE_WH, on_progress)
-            source = stack.enter_context(LoopedSource(lambda: open_source(video=recording)))
+            recording = record_demo(folder, settings.size_wh or DEMO_SIZE_WH, on_progress)
+            source = stack.enter_context(open_source(SourceSettings(video=str(recording), loop=True)))
         inputs = _network_inputs(explainer, first, source, min(settings.frame_count, _KEPT_INPUTS))
-        passes = {
+        calls = {
             "plain forward": timed(lambda index: explainer.forward_input(inputs[index % len(inputs)])),
             "forward + heatmap": timed(lambda index: explainer.explain_input(inputs[index % len(inputs)])),
         }
-        forward, explain = interleaved(passes, settings.frame_count, _ROUNDS, on_progress).values()
-        end_to_end = _end_to_end(source, explainer, renderer, settings.frame_count, on_progress)
+        forward, explain = interleaved(calls, settings.frame_count, _ROUNDS, on_progress).values()
+        # What is measured from a camera is live already.
+        live = None if source.is_live else _live(source, explainer, settings.frame_count, on_progress)
+        end_to_end = _end_to_end(source, explainer, settings.frame_count, on_progress)
     report = {
-        **_about(explainer, settings, source),
+        **_metadata(explainer, settings, source),
         "forward_ms": forward.summary_ms(),
         "explain_ms": explain.summary_ms(),
         "end_to_end": end_to_end,
+        "live": live or {"camera_fps": None, **end_to_end},
         "first_frame_seconds": rounded(first_frame_seconds),
         "peak_rss_mb": rounded(peak_rss_mb(), 1),
         "tensorflow_imported": "tensorflow" in sys.modules,
+        "int8": explainer.info.int8_figures(),
     }
-    return BenchResult(report, forward, explain)
+    return BenchResult(report, forward, explain, explainer.info.int8_summary)
 
 
-def recorded_demo(
+def record_demo(
     folder: Path,
     size_wh: tuple[int, int],
     on_progress: Progress = lambda what, done, total: None,
     rounds: int = 1,
 ) -> Path:
-    """The demo's frames at that size, so many times over, as an H.264 file: reading them means decoding."""
-    from live_cam.sinks.video import VideoSink
-    from live_cam.sources.demo import FRAME_COUNT, DemoSource
+    """Records the demo as an H.264 file, so that reading its frames means decoding.
+
+    Args:
+        folder: Where ``demo.mp4`` is written.
+        size_wh: Width and height of the frames; an odd side grows by one pixel, as H.264 needs.
+        on_progress: See ``timing_harness.Progress``.
+        rounds: How many times in a row the demo is recorded.
+    """
+    from live_cam.sinks.video.codecs import video_format
+    from live_cam.sinks.video.encoder import VideoEncoder
+    from live_cam.sources.demo import FRAME_COUNT
 
     path = folder / "demo.mp4"
-    nothing = Explanation((), Prediction(0, "", None, 0.0), np.zeros((1, 1), np.float32))
-    with _Resized(LoopedSource(DemoSource), size_wh) as demo, VideoSink(path, size_wh, demo.rate) as sink:
-        for number in range(rounds * FRAME_COUNT):
-            frame = _read(demo)
-            sink.write(Result(frame, nothing, frame))
-            on_progress("recording the demo", number + 1, rounds * FRAME_COUNT)
-        sink.finish()
+    with ResizedSource(open_source(SourceSettings(loop=True)), size_wh) as demo:
+        even_size_wh = (size_wh[0] + size_wh[0] % 2, size_wh[1] + size_wh[1] % 2)
+        with closing(VideoEncoder(path, video_format(path), even_size_wh, demo.rate)) as encoder:
+            for number in range(rounds * FRAME_COUNT):
+                frame = _read(demo)
+                encoder.add(frame.image, frame.time_seconds)
+                on_progress("recording the demo", number + 1, rounds * FRAME_COUNT)
     return path
 
 
-class _Resized(ClosedByWith):
-    """Another source with its images brought to one size."""
-
-    def __init__(self, source: Source, size_wh: tuple[int, int]) -> None:
-        self._source = source
-        self.name, self.rate = source.name, source.rate
-        self.size_wh = size_wh
-        self.frame_count_estimate, self.duration_seconds = source.frame_count_estimate, source.duration_seconds
-        self.is_live, self.is_still = source.is_live, source.is_still
-
-    def read(self) -> Frame | None:
-        frame = self._source.read()
-        if frame is None or (frame.image.shape[1], frame.image.shape[0]) == self.size_wh:
-            return frame
-        return replace(frame, image=cv2.resize(frame.image, self.size_wh, interpolation=cv2.INTER_LINEAR))
-
-    def close(self) -> None:
-        self._source.close()
-
-
-def _opened(settings: BenchSettings) -> Source:
-    def open_again() -> Source:
-        return open_source(webcam=settings.webcam, video=settings.video)
-
-    source = LoopedSource(open_again)
-    is_demo = settings.webcam is None and settings.video is None
-    size_wh = settings.size_wh or (DEMO_SIZE_WH if is_demo else None)
-    return source if size_wh is None else _Resized(source, size_wh)
+def _open(settings: BenchSettings) -> Source:
+    source = open_source(replace(settings.source, loop=True) if settings.source.webcam is None else settings.source)
+    size_wh = settings.size_wh or (DEMO_SIZE_WH if settings.source.is_demo else None)
+    return source if size_wh is None else ResizedSource(source, size_wh)
 
 
 def _read(source: Source) -> Frame:
     frame = source.read()
     if frame is None:
-        raise SourceError(f"{source.name} gave no frame; is it in use elsewhere?")
+        raise SourceError(f"{source.name} gave no frame; does another program use it?")
     return frame
 
 
-def _network_inputs(explainer: Explainer, first: Frame, source: Source, count: int) -> list[NetworkInput]:
-    def frames() -> Iterator[Frame]:
-        yield first
-        for _ in range(count - 1):
-            yield _read(source)
-
-    fitted = (explainer.preprocess(frame.image) for frame in frames())
-    # Copied: the fitter writes the next frame into the same memory.
-    return [replace(one, pixels=one.pixels.copy()) for one in fitted]
+def _network_inputs(explainer: ModelExplainer, first: Frame, source: Source, count: int) -> list[NetworkInput]:
+    images = [first.image, *(_read(source).image for _ in range(count - 1))]
+    fitted = (explainer.preprocess(image) for image in images)
+    # Copied: the next image is written into the same memory.
+    return [replace(network_input, pixels=network_input.pixels.copy()) for network_input in fitted]
 
 
-def _end_to_end(
-    source: Source,
-    explainer: Explainer,
-    renderer: Renderer,
-    frame_count: int,
-    on_progress: Progress,
-) -> dict[str, Any]:
-    pipeline = Pipeline(
-        source,
-        lambda frame: explainer,
-        renderer,
-        sinks=[],
-        max_frames=frame_count,
-        explains_ahead=not source.is_live,
-    )
+def _live(source: Source, explainer: ModelExplainer, frame_count: int, on_progress: Progress) -> dict[str, Any]:
+    """Measures the live path: a source's frames come at a camera's pace, and only the newest is explained."""
+    camera = PushSource(source.name, source.size_wh)
+    feed = Feed(camera)
+    feed.subscribe(Subscription(LatestQueue(), lambda result: result.image))
+    pipeline = Pipeline(lambda frame: explainer)
+    try:
+        pipeline.add(feed)
+        started_seconds = time.monotonic()
+        for number in itertools.count():
+            if not feed.is_running or (number >= frame_count and feed.stats.frames_explained >= _LEAST_EXPLAINED):
+                break
+            image = _read(source).image
+            time.sleep(max(0.0, started_seconds + number / CAMERA_FPS - time.monotonic()))
+            camera.push(image)
+            on_progress("live", min(number + 1, frame_count), frame_count)
+        pipeline.remove(feed)
+        feed.raise_errors()
+    finally:
+        pipeline.close()
+    return {"camera_fps": CAMERA_FPS, **_figures(feed)}
 
-    def tell(running: Pipeline) -> None:
-        on_progress("end to end", running.meter.frames_explained, frame_count)
 
-    run(pipeline, source, sinks=[], on_progress=tell)
-    report = pipeline.meter.report()
+def _end_to_end(source: Source, explainer: ModelExplainer, frame_count: int, on_progress: Progress) -> dict[str, Any]:
+    """Measures the pipeline from decoding to the annotated image; of a file, it explains several frames at once."""
+    feed = Feed(source, max_frames=frame_count)
+    feed.subscribe(Subscription(LatestQueue(), lambda result: result.image))
+    pipeline = Pipeline(lambda frame: explainer, is_speculative=not source.is_live)
+    try:
+        pipeline.add(feed)
+        while not feed.join(0.05):
+            on_progress("end to end", feed.stats.frames_explained, frame_count)
+        feed.raise_errors()
+    finally:
+        pipeline.close()
+    return _figures(feed)
+
+
+def _figures(feed: Feed) -> dict[str, Any]:
+    report = feed.stats.report()
     stages = {name: times for name, times in report["stage_ms"].items() if times["p50"] is not None}
     return {
         "fps": report["fps"],
@@ -218,17 +206,18 @@ def _end_to_end(
     }
 
 
-def _about(explainer: Explainer, settings: BenchSettings, source: Source) -> dict[str, Any]:
+def _metadata(explainer: ModelExplainer, settings: BenchSettings, source: Source) -> dict[str, Any]:
     threads = None
     if explainer.engine_name == "litert":
         from live_cam.engines.litert import usable_cores
 
-        threads = settings.explainer.get("threads") or usable_cores()
+        threads = settings.explainer.threads or usable_cores()
     return {
         "machine": machine(),
         "versions": versions(),
         "model": explainer.model_name,
         "engine": explainer.engine_name,
+        "precision": explainer.precision,
         "threads": threads,
         "size_wh": list(source.size_wh),
     }

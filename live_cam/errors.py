@@ -1,27 +1,29 @@
-"""Everything that can go wrong for a user, as one tree; anything else that is raised is a bug in livecam.
+"""The errors that livecam raises for its users, and checks of arguments; any other exception is a bug in livecam.
 
     LiveCamError
     ├── SourceError    a camera, video, image or stream cannot be opened or read
     ├── SinkError      an output cannot be written
-    ├── DisplayError   no screen, or an OpenCV without windows
+    ├── DisplayError   no window can be opened
     ├── ModelError     a model, its weights or its labels cannot be used
-    └── SettingError   an option's value makes no sense; the message names the nearest ones that do
+    └── SettingError   an option or argument has an invalid value
 
-A message is one line that says what, why and what to do.
+A message is one line that says what failed, why, and what to do.
 """
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from numbers import Integral, Real
+from typing import Any
 
 
 class LiveCamError(Exception):
-    """Base of all errors a user can cause or mend."""
+    """Base class of all errors that a user can cause or fix."""
 
 
 class SourceError(LiveCamError):
-    """A source cannot be opened, or broke while it was read."""
+    """A source cannot be opened, or failed while it was read."""
 
 
 class SinkError(LiveCamError):
@@ -29,7 +31,7 @@ class SinkError(LiveCamError):
 
 
 class DisplayError(LiveCamError):
-    """A window was asked for and there can be none."""
+    """No window can be opened: there is no screen, or this build of OpenCV has no windows."""
 
 
 class ModelError(LiveCamError):
@@ -37,21 +39,52 @@ class ModelError(LiveCamError):
 
 
 class SettingError(LiveCamError):
-    """An option's value is not one of those that make sense."""
+    """An option or argument has an invalid value."""
 
 
-def unknown_name(kind: str, name: str, known: Iterable[str]) -> SettingError:
-    """The error for a name that is not in a table, with the nearest names that are.
+def unknown_name(
+    kind: str, name: object, known: Iterable[str], *, likeness: float = 0.5, more: str = "..."
+) -> SettingError:
+    """Returns the error for a name that is not in a table; its message suggests the nearest known names.
 
     Args:
-        kind: What the name should have been, for the message: "model", "layer", "colormap".
-        name: What the user gave.
-        known: The names there are, in the order to list them when none is near.
+        kind: What the name stands for: "model", "layer", "colormap".
+        name: The value that was given; of any type.
+        known: All valid names, in the order in which they are listed if none is near.
+        likeness: How near a known name must be, in [0, 1]. Among many names, there is always one that is a little.
+        more: What ends the list if it is not complete.
     """
     known = list(known)
-    by_folded_name = {one.lower(): one for one in known}
-    near = [by_folded_name[one] for one in difflib.get_close_matches(name.lower(), by_folded_name, n=3, cutoff=0.5)]
-    if near:
-        return SettingError(f"unknown {kind} {name!r}; did you mean {' or '.join(near)}?")
-    listed = ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")
+    listed = ", ".join(known[:12]) + (f", {more}" if len(known) > 12 else "")
+    if not isinstance(name, str):
+        return SettingError(f"{kind} must be a name, not {type(name).__name__}; there are: {listed}")
+    name_by_lower_case = {valid.lower(): valid for valid in known}
+    matches = difflib.get_close_matches(name.lower(), name_by_lower_case, n=3, cutoff=likeness)
+    if matches:
+        near = " or ".join(name_by_lower_case[match] for match in matches)
+        return SettingError(f"unknown {kind} {name!r}; did you mean {near}?")
     return SettingError(f"unknown {kind} {name!r}; there are: {listed}")
+
+
+def check_number(name: str, value: Any, lowest: float, *, is_whole: bool = False, is_above: bool = False) -> None:
+    """Checks that an argument is None or a finite number that is ``lowest`` or more; with ``is_above``, only more.
+
+    Raises:
+        SettingError: It is something else.
+    """
+    kind = Integral if is_whole else Real
+    is_number = isinstance(value, kind) and not isinstance(value, bool) and lowest <= float(value) < float("inf")
+    if value is not None and (not is_number or (is_above and value == lowest)):
+        allowed = f"above {lowest}" if is_above else f"of {lowest} or more"
+        raise SettingError(f"{name} must be a {'whole ' if is_whole else ''}number {allowed}, not {value!r:.60}")
+
+
+def check_type(name: str, value: Any, *kinds: type) -> None:
+    """Checks that an argument is of one of several types.
+
+    Raises:
+        SettingError: It is of another type.
+    """
+    if not isinstance(value, kinds):
+        expected = " or ".join("None" if kind is type(None) else kind.__name__ for kind in kinds)
+        raise SettingError(f"{name} must be {expected}, not {value!r:.60}")

@@ -1,4 +1,4 @@
-"""Small classifiers of every make: each kind of wrapping around each kind of head, on 32x32 pictures."""
+"""Small classifiers of every kind: each structure with each head, for images of 32x32 pixels."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from keras import layers
 
 SIZE = 32
 CLASSES = 4
-# The last layer with a map, in every wrapping.
+# The last layer with a feature map, in every structure.
 TARGET = "features"
 
 
@@ -74,7 +74,7 @@ class Subclassed(keras.Model):
 
 @contextmanager
 def policy(name):
-    """Layers made while it lasts compute as the policy says."""
+    """Sets the dtype policy of layers that are created inside the ``with`` block."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(name)
     try:

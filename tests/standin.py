@@ -1,43 +1,56 @@
-"""An explainer without a network, and a run with it as a program of its own that can be killed.
+"""An explainer without a network, and a job with it as a program that can be killed.
 
-What it says depends on the pixels alone, so that two runs over the same film say the same.
+Its explanations depend on the pixels alone, so that two runs over the same video explain the same.
 """
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from live_cam.cache import PassFacts
-from live_cam.explainer import NetworkInput
+from live_cam.cli.console import Console
+from live_cam.cli.watch import watch_source
+from live_cam.explain.explainer import Explainer, NetworkInput
 from live_cam.frame import Explanation, Frame, Prediction
+from live_cam.jobs.job import run_job
+from live_cam.jobs.outcome import JobContext, Outcome, Progress
 from live_cam.preprocess import FrameFitter
-from live_cam.run.pipeline import Pipeline
-from live_cam.run.session import Outcome, OutputSettings, SessionSettings, SourceSettings, run_session
+from live_cam.settings import ExplainerSettings, JobSettings, OutputSettings, SourceSettings
 
 _NAMES = ("left", "right", "top", "bottom")
 _SIDE = 28
 
 
-class StandIn:
-    """The class is where the picture is brightest, the heatmap its brightness.
+class StandIn(Explainer):
+    """Explains the brightest half of the image; its heatmap is the brightness.
 
     Args:
         pause_seconds: How long each frame takes.
     """
 
-    model_name, engine_name, method, contrast_index = "stand-in", "none", "brightness", -1
-    facts: PassFacts
+    model_name, method, layer, layer_choices = "stand-in", "brightness", "pixels", ()
+    engine_name, engine_reason, input_size_wh, fit = "none", "for tests", (_SIDE, _SIDE), "stretch"
+    precision = "float"
+    contrast_index = -1
+    settings = ExplainerSettings()
 
     def __init__(self, pause_seconds: float = 0.0) -> None:
         self._pause_seconds = pause_seconds
         self._fitter = FrameFitter((_SIDE, _SIDE), "stretch")
 
-    def side_by_side(self) -> tuple[StandIn, ...]:
+    def class_index(self, target: int | str) -> int:
+        return int(target) if isinstance(target, int) else _NAMES.index(target)
+
+    def label(self, class_index: int) -> str:
+        return _NAMES[class_index]
+
+    def replicas(self) -> tuple[StandIn, ...]:
         return (self,)
 
     def preprocess(self, image: np.ndarray) -> NetworkInput:
@@ -63,32 +76,69 @@ class StandIn:
         return Explanation(tuple(predictions), explained, heatmap, network_input.region_xywh)
 
 
+def job_settings(video: str | Path, output: Path | None, sidecar: Path | None = None, **options: object) -> JobSettings:
+    """A job over a video; ``start_seconds`` and the like go to the source, the rest to the output."""
+    source_names = ("start_seconds", "end_seconds", "max_frames")
+    if output is not None and output.suffix != ".gif":
+        # Two encodings of the same frames differ by 39 to 43 dB at the default quality.
+        options.setdefault("quality", 80)
+    source_options = {name: options.pop(name) for name in source_names if name in options}
+    return JobSettings(
+        SourceSettings(video=str(video), **source_options),
+        output=OutputSettings(output=output, sidecar=sidecar, show=False, **options),
+    )
+
+
 def run_standin(
     video: Path,
-    output: Path,
+    output: Path | None,
     sidecar: Path | None = None,
     pause_seconds: float = 0.0,
-    on_progress: Callable[[Pipeline, int | None], None] = lambda pipeline, total: None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
     lines: list[str] | None = None,
-    **output_options: object,
+    stop: threading.Event | None = None,
+    **options: object,
 ) -> Outcome:
-    """A whole run, as the command line would make it; ``start_seconds`` and the like go to the source."""
-    source_names = ("start_seconds", "end_seconds", "max_frames")
-    if output.suffix != ".gif":
-        # Two encodings of the same pictures differ by 39 to 43 dB at the usual quality.
-        output_options.setdefault("quality", 80)
-    source_options = {name: output_options.pop(name) for name in source_names if name in output_options}
-    settings = SessionSettings(
-        SourceSettings(video=str(video), **source_options),
-        output=OutputSettings(output=output, sidecar=sidecar, show=False, **output_options),
-    )
+    """Runs a whole job in this process."""
 
     def load(frame: Frame) -> StandIn:
         return StandIn(pause_seconds)
 
-    return run_session(settings, [].append if lines is None else lines.append, on_progress=on_progress, load=load)
+    on_line = [].append if lines is None else lines.append
+    context = JobContext(on_line, on_progress=on_progress, stop=stop or threading.Event())
+    return run_job(job_settings(video, output, sidecar, **options), context, load)
+
+
+def main(video: str, output: str, sidecar: str, pause_seconds: str, *options: str) -> None:
+    """Runs the job as the command line does, signals included.
+
+    Args:
+        video: The video.
+        output: The annotated video; "-" for none.
+        sidecar: The sidecar; "-" for none.
+        pause_seconds: How long each frame takes.
+        options: The report, or arguments of ``job_settings`` such as "max_frames=20" and "heatmaps=m.npz".
+    """
+    named: dict[str, object] = {}
+    for option in options:
+        name, _, value = option.rpartition("=")
+        named[name or "report"] = int(value) if value.isdigit() else Path(value)
+    if "resume" in named:
+        named["resume"] = bool(named["resume"])
+    paths = [None if name == "-" else Path(name) for name in (output, sidecar)]
+    settings = job_settings(video, *paths, **named)
+    print("starting", flush=True)
+    watch_source(settings, Console(), os.environ, lambda frame: StandIn(float(pause_seconds)))
 
 
 if __name__ == "__main__":
-    print("starting", flush=True)
-    run_standin(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), float(sys.argv[4]))
+    import typer
+
+    from live_cam.errors import LiveCamError
+
+    try:
+        main(*sys.argv[1:])
+    except typer.Exit as end:
+        os._exit(end.exit_code)
+    except LiveCamError as error:
+        sys.exit(str(error))

@@ -1,4 +1,4 @@
-"""Network cameras on the loopback interface, with a counter in the picture, that fail on command."""
+"""Network cameras on the loopback interface, with a counter in their images, that fail on command."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ import cv2
 import numpy as np
 
 _BITS, _BLOCK = 16, 16
-_TS_PACKET_BYTES = 188
 
 
 def counted_image(number: int, size_wh: tuple[int, int] = (320, 240)) -> np.ndarray:
-    """Stripes, (h, w, 3) uint8, with ``number`` as 16 black and white blocks along the upper edge."""
+    """Returns stripes, (h, w, 3) uint8, with ``number`` as 16 black and white blocks along the upper edge."""
     image = np.full((size_wh[1], size_wh[0], 3), 210, np.uint8)
     image[:, ::7] = 60
     for bit in range(_BITS):
@@ -29,9 +28,9 @@ def counted_image(number: int, size_wh: tuple[int, int] = (320, 240)) -> np.ndar
 
 
 def count_in(image: np.ndarray) -> int:
-    """The number that ``counted_image`` wrote."""
-    centre = _BLOCK // 2
-    return sum(int(image[centre, bit * _BLOCK + centre].mean() > 127) << bit for bit in range(_BITS))
+    """Returns the number that ``counted_image`` wrote."""
+    center = _BLOCK // 2
+    return sum(int(image[center, bit * _BLOCK + center].mean() > 127) << bit for bit in range(_BITS))
 
 
 def jpeg_of(image: np.ndarray) -> bytes:
@@ -39,24 +38,24 @@ def jpeg_of(image: np.ndarray) -> bytes:
 
 
 def part_of(jpeg: bytes, length: int | None = None) -> bytes:
-    """One picture of a multipart stream; ``length`` is what the header says."""
-    return b"--picture\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%s\r\n" % (length or len(jpeg), jpeg)
+    """Returns one image of a multipart stream; ``length`` is what its header says. Default: the right length."""
+    return b"--image\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%s\r\n" % (length or len(jpeg), jpeg)
 
 
 def _end(connection: socket.socket) -> None:
-    with contextlib.suppress(OSError):  # the other side was faster
+    with contextlib.suppress(OSError):  # the other side has closed it
         connection.shutdown(socket.SHUT_RDWR)
 
 
 class MjpegServer:
-    """MJPEG over HTTP; the counter runs on whoever looks, as a camera's world does.
+    """MJPEG over HTTP. The counter runs on without clients, as the world before a camera does.
 
     Attributes:
         sent_seconds: Counter value to the monotonic clock's reading when it was first sent.
-        connections: How many clients ever came.
-        is_stalled: Keeps every connection open and sends nothing.
-        size_wh: Of the pictures from now on.
-        picture: Makes the one of a number.
+        connections: Number of clients so far.
+        is_stalled: Whether connections stay open without anything being sent.
+        size_wh: Width and height of the images from now on.
+        make_image: Makes the image of a number.
         part: Makes the bytes that are sent for a number.
     """
 
@@ -66,7 +65,7 @@ class MjpegServer:
         self.connections = 0
         self.is_stalled = False
         self.has_ended = False
-        self.picture = counted_image
+        self.make_image = counted_image
         self.part: Callable[[int], bytes] = self.whole_part
         self._started_seconds = time.monotonic()
         self._clients: set[socket.socket] = set()
@@ -81,7 +80,7 @@ class MjpegServer:
 
     @property
     def count(self) -> int:
-        """The number of the picture that is due now."""
+        """The number of the image that is due now."""
         return int((time.monotonic() - self._started_seconds) * self.fps)
 
     @property
@@ -89,7 +88,7 @@ class MjpegServer:
         return self._listener is not None
 
     def go_online(self) -> None:
-        """Listens, at the same port as before."""
+        """Listens, on the same port as before."""
         listener = socket.socket()
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", self.port))
@@ -98,7 +97,7 @@ class MjpegServer:
         threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
 
     def go_offline(self) -> None:
-        """Refuses new connections and closes those there are."""
+        """Refuses new connections and closes the existing ones."""
         listener, self._listener = self._listener, None
         if listener is not None:
             _end(listener)
@@ -106,7 +105,7 @@ class MjpegServer:
         self.hang_up()
 
     def hang_up(self) -> None:
-        """Closes the connections there are."""
+        """Closes the existing connections."""
         with self._lock:
             for client in self._clients:
                 _end(client)
@@ -123,7 +122,7 @@ class MjpegServer:
         self.close()
 
     def whole_part(self, number: int) -> bytes:
-        return part_of(jpeg_of(self.picture(number % 2**_BITS, self.size_wh)))
+        return part_of(jpeg_of(self.make_image(number % 2**_BITS, self.size_wh)))
 
     def _accept(self, listener: socket.socket) -> None:
         while True:
@@ -137,10 +136,10 @@ class MjpegServer:
     def _serve(self, client: socket.socket) -> None:
         try:
             client.recv(65536)  # the request
-            client.sendall(b"HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=picture\r\n\r\n")
+            client.sendall(b"HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=image\r\n\r\n")
             with self._lock:
                 self._clients.add(client)
-            self._send_pictures(client)
+            self._send_images(client)
         except OSError:
             pass
         finally:
@@ -148,7 +147,7 @@ class MjpegServer:
                 self._clients.discard(client)
             client.close()
 
-    def _send_pictures(self, client: socket.socket) -> None:
+    def _send_images(self, client: socket.socket) -> None:
         last = -1
         while not self.has_ended:
             number = self.count
@@ -163,17 +162,23 @@ class MjpegServer:
 
 
 class RtspServer:
-    """RTSP with MPEG-TS in RTP over the same connection (RFC 2326, 10.12; RFC 2250); one encoder a client.
+    """RTSP with H.264 in RTP over the same connection (RFC 2326, 10.12; RFC 6184); one encoder per client.
 
     Attributes:
-        transports: What each client asked for in its Transport header.
+        started_seconds: The monotonic clock's reading when image 0 was due.
+        transports: The Transport header of each client.
+        make_image: Makes the image of a number.
     """
 
-    _SDP = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=camera\r\nt=0 0\r\nm=video 0 RTP/AVP 33\r\na=control:track\r\n"
+    _SDP = (
+        "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=camera\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\n"
+        "a=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1\r\na=control:track\r\n"
+    )
 
     def __init__(self, fps: int = 30, size_wh: tuple[int, int] = (320, 240)) -> None:
         self._fps, self._size_wh = fps, size_wh
-        self._started_seconds = time.monotonic()
+        self.started_seconds = time.monotonic()
+        self.make_image = counted_image
         self.transports: list[str] = []
         self._clients: set[socket.socket] = set()
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -181,7 +186,7 @@ class RtspServer:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def hang_up(self) -> None:
-        """Closes the connections there are."""
+        """Closes the existing connections."""
         for client in list(self._clients):
             _end(client)
 
@@ -189,6 +194,9 @@ class RtspServer:
         return self
 
     def __exit__(self, *raised: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         _end(self._listener)
         self._listener.close()
         self.hang_up()
@@ -215,7 +223,7 @@ class RtspServer:
             client.close()
 
     def _answered(self, client: socket.socket, requests: BinaryIO) -> bool:
-        """Answers one request; whether it was PLAY."""
+        """Answers one request; returns whether it was PLAY."""
         lines = list(iter(lambda: requests.readline().decode().strip(), ""))
         if not lines:
             raise ConnectionError("the client is gone")
@@ -235,42 +243,32 @@ class RtspServer:
         return method == "PLAY"
 
     def _play(self, client: socket.socket) -> None:
-        rtp = _RtpWriter(client)
-        with av.open(rtp, "w", format="mpegts", options={"flush_packets": "1"}) as container:
+        with av.open(_Interleaved(client), "w", format="rtp", options={"packetsize": "1400"}) as container:
             options = {"preset": "ultrafast", "tune": "zerolatency"}
             stream = container.add_stream("libx264", rate=self._fps, options=options)
             stream.width, stream.height, stream.pix_fmt = *self._size_wh, "yuv420p"
             stream.codec_context.gop_size = self._fps // 2
             first = last = -1
             while True:
-                number = int((time.monotonic() - self._started_seconds) * self._fps)
+                number = int((time.monotonic() - self.started_seconds) * self._fps)
                 if number == last:
-                    time.sleep(0.002)
+                    time.sleep(0.001)
                     continue
                 first, last = (number if first < 0 else first), number
-                frame = av.VideoFrame.from_ndarray(counted_image(number, self._size_wh), format="bgr24")
+                image = self.make_image(number % 2**_BITS, self._size_wh)
+                frame = av.VideoFrame.from_ndarray(image, format="bgr24")
                 frame.pts, frame.time_base = number - first, Fraction(1, self._fps)
                 container.mux(stream.encode(frame))
 
 
-class _RtpWriter:
-    """A file for PyAV that sends what is written as RTP packets inside an RTSP connection."""
+class _Interleaved:
+    """A file for PyAV, which writes a whole RTP or RTCP packet at a time; sends them inside an RTSP connection."""
 
     def __init__(self, client: socket.socket) -> None:
         self._client = client
-        self._sequence = 0
-        self._waiting = b""
 
-    def write(self, data: bytes) -> int:
-        self._waiting += bytes(data)
-        while len(self._waiting) >= _TS_PACKET_BYTES:
-            whole = min(7, len(self._waiting) // _TS_PACKET_BYTES) * _TS_PACKET_BYTES
-            self._send(self._waiting[:whole])
-            self._waiting = self._waiting[whole:]
-        return len(data)
-
-    def _send(self, payload: bytes) -> None:
-        ticks = int(time.monotonic() * 90_000) % 2**32
-        packet = struct.pack(">BBHII", 0x80, 33, self._sequence % 2**16, ticks, 1) + payload
-        self._sequence += 1
-        self._client.sendall(struct.pack(">cBH", b"$", 0, len(packet)) + packet)
+    def write(self, packet: bytes) -> int:
+        packet = bytes(packet)
+        is_control = 192 <= packet[1] <= 223  # RFC 5761, 4
+        self._client.sendall(struct.pack(">cBH", b"$", is_control, len(packet)) + packet)
+        return len(packet)

@@ -1,4 +1,4 @@
-"""Any classifier, however it is wrapped and whatever its head: one pass, the right layer, a map of the class."""
+"""Classifiers of every structure and head: traced once, the right target layer, a heatmap that depends on the class."""
 
 from __future__ import annotations
 
@@ -11,40 +11,43 @@ from any_networks import CLASSES, HEADS, SIZE, TARGET, WRAPPINGS, applied, body,
 from keras import layers
 
 from live_cam.errors import ModelError, SettingError
-from live_cam.loading import load_explainer
-from live_cam.models.specs import MODEL_SPECS
-from live_cam.one_pass import gradmodel
-from live_cam.pass_loader import made_picture
+from live_cam.explain.agreement import synthetic_image
+from live_cam.explain.load import load_explainer
+from live_cam.gradmodel import grad_model as gradmodel
+from live_cam.models.keras_network import KerasNetwork
+from live_cam.models.registry import MODEL_SPECS
 from live_cam.preprocess import PREPROCESSINGS, FrameFitter
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
 def traced(monkeypatch):
-    """All passes made during a test."""
-    made = []
+    """All grad-models that a test creates."""
+    created = []
 
-    class Kept(gradmodel.GradModel):
+    class RecordedGradModel(gradmodel.GradModel):
         def __init__(self, *arguments):
             super().__init__(*arguments)
-            made.append(self)
+            created.append(self)
 
-    monkeypatch.setattr(gradmodel, "GradModel", Kept)
-    return made
+    monkeypatch.setattr(gradmodel, "GradModel", RecordedGradModel)
+    return created
 
 
 def check(explainer, traced, layer=TARGET):
-    """What holds for every classifier."""
-    count = explainer.facts.output_count
-    heatmaps = [explainer.explain(made_picture(), index).heatmap for index in range(max(2, count))]
-    assert [one.trace_count for one in traced] == [1]
-    assert layer is None or explainer.facts.layer == layer
+    """Checks what holds for every classifier."""
+    count = explainer.info.output_count
+    heatmaps = [explainer.explain(synthetic_image(), index).heatmap for index in range(max(2, count))]
+    assert [grad_model.trace_count for grad_model in traced] == [1]
+    assert layer is None or explainer.info.layer == layer
     assert min(heatmaps[0].shape) > 1
     assert np.isfinite(heatmaps).all()
-    assert max(one.max() for one in heatmaps) > 0
-    assert any((one != heatmaps[0]).any() for one in heatmaps[1:])
+    assert max(heatmap.max() for heatmap in heatmaps) > 0
+    assert any((heatmap != heatmaps[0]).any() for heatmap in heatmaps[1:])
 
 
-def without_size(wrapping):
+def undeclared_size(wrapping):
     return SIZE if wrapping in ("never called", "subclassed") else None
 
 
@@ -53,9 +56,9 @@ def without_size(wrapping):
 def test_every_wrapping_of_every_head_on_tensorflow(wrapping, head, traced):
     keras.utils.set_random_seed(1)
     model = WRAPPINGS[wrapping](HEADS[head]())
-    explainer = load_explainer(model, input_size=without_size(wrapping), engine="tensorflow")
+    explainer = load_explainer(model, input_size=undeclared_size(wrapping), engine="tensorflow")
     check(explainer, traced)
-    assert explainer.facts.head == head.replace("separate softmax", "softmax").replace("separate activation", "softmax")
+    assert explainer.info.head == head.replace("separate softmax", "softmax").replace("separate activation", "softmax")
 
 
 @pytest.mark.parametrize(
@@ -63,29 +66,29 @@ def test_every_wrapping_of_every_head_on_tensorflow(wrapping, head, traced):
     [*((wrapping, "softmax") for wrapping in WRAPPINGS), *(("functional", head) for head in HEADS)],
 )
 def test_every_wrapping_and_every_head_on_litert(wrapping, head, traced):
-    """That the conversion was accepted means that it agreed with TensorFlow."""
+    """A conversion is only accepted if it agrees with TensorFlow."""
     keras.utils.set_random_seed(1)
     model = WRAPPINGS[wrapping](HEADS[head]())
-    explainer = load_explainer(model, input_size=without_size(wrapping), engine="litert")
+    explainer = load_explainer(model, input_size=undeclared_size(wrapping), engine="litert")
     assert explainer.engine_name == "litert"
     check(explainer, traced)
 
 
 @pytest.mark.parametrize("name", ["mixed_float16", "mixed_bfloat16"])
-def test_mixed_precision_is_computed_in_single_precision_and_left_as_it_was(name, traced):
+def test_mixed_precision_is_computed_in_single_precision_and_then_restored(name, traced):
     with policy(name):
         model = functional(HEADS["separate activation"]())
     single = functional(HEADS["separate activation"]())
     single.set_weights(model.get_weights())
     explainer, expected = load_explainer(model, engine="litert"), load_explainer(single, engine="tensorflow")
     np.testing.assert_allclose(
-        explainer.explain(made_picture(), 1).heatmap, expected.explain(made_picture(), 1).heatmap, atol=1e-6
+        explainer.explain(synthetic_image(), 1).heatmap, expected.explain(synthetic_image(), 1).heatmap, atol=1e-6
     )
     assert {layer.dtype_policy.name for layer in model.layers if layer.name in ("first", TARGET)} == {name}
 
 
 def pooled_oracle(model, values, weights):
-    """Grad-CAM of a pooled dense head in closed form: weights . activations / (h w)."""
+    """Grad-CAM for average pooling and one dense layer in closed form: weights . activations / (h w)."""
     activations = np.asarray(keras.Model(model.input, model.get_layer(TARGET).output)(values))[0]
     return np.maximum(activations @ weights / activations[..., 0].size, 0)
 
@@ -98,40 +101,44 @@ def network_pixels(explainer, image):
 @pytest.mark.parametrize(
     ("target", "index", "sign"), [(None, 0, 1), ("+0", 0, 1), ("-0", 0, -1), ("1", 1, 1), ("-1", 1, -1)]
 )
-def test_numbers_are_explained_up_and_down(target, index, sign):
+def test_what_raises_and_what_lowers_a_number_is_explained(target, index, sign):
     keras.utils.set_random_seed(2)
     model = functional([layers.Dense(2, name="numbers")])
     model.compile(loss="mse")
-    model.get_layer("numbers").bias.assign([-5.0, 5.0])  # the larger one is not the default
+    model.get_layer("numbers").bias.assign([-5.0, 5.0])  # the default is the first one, not the largest
     explainer = load_explainer(model, engine="tensorflow")
-    explanation = explainer.explain(made_picture(), target)
-    values = network_pixels(explainer, made_picture())
+    explanation = explainer.explain(synthetic_image(), target)
+    values = network_pixels(explainer, synthetic_image())
     kernel = model.get_layer("numbers").kernel.numpy()
     np.testing.assert_allclose(explanation.heatmap, pooled_oracle(model, values, sign * kernel[:, index]), atol=1e-6)
-    assert [one.probability for one in explanation.predictions] == [None, None]
-    assert [one.value for one in explanation.predictions] == pytest.approx(np.asarray(model(values))[0], abs=1e-6)
+    assert [prediction.probability for prediction in explanation.predictions] == [None, None]
+    assert [prediction.value for prediction in explanation.predictions] == pytest.approx(
+        np.asarray(model(values))[0], abs=1e-6
+    )
     assert explanation.explained.label == ("-" if sign < 0 else "") + str(index)
     assert explanation.explained.value == explanation.predictions[index].value
 
 
-def test_cam_serves_both_directions_of_a_number():
+def test_cam_explains_both_directions_of_a_number():
     model = functional([layers.Dense(1, name="number")])
     explainer = load_explainer(model, engine="tensorflow", method="cam", labels=["age"])
-    values = network_pixels(explainer, made_picture())
+    values = network_pixels(explainer, synthetic_image())
     kernel = model.get_layer("number").kernel.numpy()[:, 0]
     for target, weights in {"age": kernel, "-age": -kernel}.items():
-        heatmap = explainer.explain(made_picture(), target).heatmap
+        heatmap = explainer.explain(synthetic_image(), target).heatmap
         np.testing.assert_allclose(heatmap, pooled_oracle(model, values, weights) * heatmap.size, atol=1e-5)
 
 
-def test_one_logit_that_was_trained_as_one_is_two_classes():
+def test_a_single_output_that_was_trained_as_a_logit_is_two_classes():
     model = functional([layers.Dense(1)])
-    assert load_explainer(model, engine="tensorflow").facts.head == "regression"
+    assert load_explainer(model, engine="tensorflow").info.head == "regression"
     model.compile(loss=keras.losses.BinaryCrossentropy(from_logits=True))
     explainer = load_explainer(model, engine="tensorflow", labels=["cat", "dog"])
-    logit = float(np.asarray(model(network_pixels(explainer, made_picture())))[0, 0])
-    probabilities = {one.label: one.probability for one in explainer.explain(made_picture()).predictions}
-    assert explainer.facts.head == "binary"
+    logit = float(np.asarray(model(network_pixels(explainer, synthetic_image())))[0, 0])
+    probabilities = {
+        prediction.label: prediction.probability for prediction in explainer.explain(synthetic_image()).predictions
+    }
+    assert explainer.info.head == "binary"
     assert probabilities["dog"] == pytest.approx(1 / (1 + np.exp(-logit)), abs=1e-6)
 
 
@@ -143,23 +150,92 @@ def two_outputs():
     return keras.Model(inputs, [kind, layers.Dense(1, name="age")(pooled)])
 
 
-def test_one_of_several_outputs_is_explained_by_its_name(traced):
+def test_one_of_several_outputs_is_chosen_by_its_name(traced):
     model = two_outputs()
     explainer = load_explainer(model, output_name="kind", engine="litert")
     check(explainer, traced)
-    assert (explainer.facts.head, explainer.facts.output_count) == ("softmax", 3)
-    assert explainer.forward(made_picture()).shape == (3,)
-    # Another output of the same model is another entry of the cache, of the bare network too.
+    assert (explainer.info.head, explainer.info.output_count) == ("softmax", 3)
+    assert explainer.forward(synthetic_image()).shape == (3,)
+    # Another output of the same model is another entry in the cache, also without a heatmap.
     other = load_explainer(model, output_name="age", engine="litert")
-    assert (other.facts.head, other.facts.output_count) == ("regression", 1)
-    assert other.forward(made_picture()).shape == (1,)
+    assert (other.info.head, other.info.output_count) == ("regression", 1)
+    assert other.forward(synthetic_image()).shape == (1,)
 
 
-def test_several_outputs_without_a_name_are_listed():
-    with pytest.raises(ModelError, match="several outputs; choose one with --output-name: kind, age$"):
+def test_the_error_for_a_missing_or_unknown_output_name_lists_the_names():
+    with pytest.raises(ModelError, match=r"several outputs; give the output name: kind \(3\), age \(1\)$"):
         load_explainer(two_outputs())
     with pytest.raises(SettingError, match="unknown output 'kinds'; did you mean kind"):
         load_explainer(two_outputs(), output_name="kinds")
+
+
+def beside_classes(length, activation, name, loss):
+    """An output beside a softmax over three classes; the loss is for both, the classes' first."""
+    keras.utils.set_random_seed(4)
+    inputs = keras.Input((SIZE, SIZE, 3))
+    pooled = applied([*body(), layers.GlobalAveragePooling2D()], inputs)
+    kind = layers.Dense(3, activation="softmax", name="kind")(pooled)
+    model = keras.Model(inputs, [kind, layers.Dense(length, activation=activation, name=name)(pooled)])
+    if loss is not None:
+        model.compile(loss=loss)
+    return model
+
+
+FOR_CLASSES = "sparse_categorical_crossentropy"
+
+
+@pytest.mark.parametrize(
+    ("length", "activation", "name", "loss", "head"),
+    [
+        (4, None, "where", None, "regression"),
+        (4, None, "where", {"kind": FOR_CLASSES}, "regression"),
+        (5, None, "where", {"kind": FOR_CLASSES, "where": "mse"}, "regression"),
+        (5, None, "where", [FOR_CLASSES, keras.losses.Huber()], "regression"),
+        (10, None, "landmarks", None, "regression"),
+        (4, "relu", "bbox", None, "regression"),
+        (4, "sigmoid", "bounding_box", None, "regression"),
+        (4, "sigmoid", "where", [FOR_CLASSES, "mse"], "regression"),
+        (5, None, "color", None, "logits"),
+        (4, None, "color", [FOR_CLASSES, keras.losses.CategoricalCrossentropy(from_logits=True)], "logits"),
+        (4, None, "box_class", None, "logits"),
+        (4, None, "boxer", ["mse", FOR_CLASSES], "logits"),
+        (4, "sigmoid", "tags", None, "sigmoid"),
+        (5, "sigmoid", "tags", [FOR_CLASSES, "mse"], "sigmoid"),
+        (1, "sigmoid", "box", [FOR_CLASSES, "mse"], "binary"),
+        (4, "softmax", "box", [FOR_CLASSES, "mse"], "softmax"),
+    ],
+)
+def test_numbers_beside_classes_are_told_by_their_loss_their_name_and_their_length(
+    length, activation, name, loss, head
+):
+    model = beside_classes(length, activation, name, loss)
+    assert traced_head(model, name) == head
+    assert traced_head(model, "kind") == "softmax"
+
+
+def traced_head(model, output_name):
+    network = KerasNetwork(model)
+    shape = network.input_shape(None)
+    config = gradmodel.GraphConfig(
+        shape.size_wh,
+        PREPROCESSINGS["unit"],
+        output_name=output_name,
+        linear_outputs=network.linear_outputs(output_name),
+    )
+    return gradmodel.GradModel(network, config).info.head
+
+
+def test_a_box_is_four_numbers_and_no_class():
+    model = beside_classes(4, "sigmoid", "box", None)
+    explainer = load_explainer(model, output_name="box", engine="litert", labels=["left", "top", "right", "bottom"])
+    explanation = explainer.explain(synthetic_image(), "-right")
+    values = network_pixels(explainer, synthetic_image())
+    assert [prediction.probability for prediction in explanation.predictions] == [None, None, None]
+    expected = np.asarray(model(values)[1])[0]
+    assert [prediction.value for prediction in explanation.predictions] == pytest.approx(expected[:3], abs=1e-6)
+    # The gradient before the sigmoid, which may be saturated.
+    kernel = model.get_layer("box").kernel.numpy()
+    np.testing.assert_allclose(explanation.heatmap, pooled_oracle(model, values, -kernel[:, 2]), atol=1e-6)
 
 
 class DictionaryOfOutputs(any_networks.Subclassed):
@@ -167,26 +243,26 @@ class DictionaryOfOutputs(any_networks.Subclassed):
         return {"kind": super().call(images), "same": super().call(images) * 2}
 
 
-def test_outputs_in_a_dictionary_have_its_keys_for_names(traced):
+def test_outputs_in_a_dictionary_are_named_by_its_keys(traced):
     model = DictionaryOfOutputs(HEADS["softmax"]())
     check(load_explainer(model, input_size=SIZE, output_name="kind", engine="tensorflow"), traced)
 
 
-def test_grey_networks_get_the_luma_of_the_picture(traced):
+def test_gray_networks_get_the_luma_of_the_image(traced):
     keras.utils.set_random_seed(1)
     model = functional(HEADS["softmax"](), channels=1)
     explainer = load_explainer(model, engine="litert")
     check(explainer, traced)
-    # ITU-R BT.601, as every image library does it.
-    grey = network_pixels(explainer, made_picture()) @ np.float32([0.299, 0.587, 0.114])
+    # ITU-R BT.601, as in every image library.
+    gray = network_pixels(explainer, synthetic_image()) @ np.float32([0.299, 0.587, 0.114])
     np.testing.assert_allclose(
-        explainer.forward(made_picture()), np.asarray(model(grey[..., np.newaxis]))[0], atol=1e-5
+        explainer.forward(synthetic_image()), np.asarray(model(gray[..., np.newaxis]))[0], atol=1e-5
     )
 
 
-def test_a_network_of_any_size_needs_one(traced):
+def test_a_network_for_any_input_size_needs_one(traced):
     model = functional(HEADS["softmax"](), size=(None, None))
-    with pytest.raises(SettingError, match="does not say its input size; give it with --input-size"):
+    with pytest.raises(SettingError, match="does not declare its input size; give the input size"):
         load_explainer(model)
     check(load_explainer(model, input_size=48, engine="litert"), traced)
 
@@ -194,35 +270,35 @@ def test_a_network_of_any_size_needs_one(traced):
 def test_a_network_need_not_be_square(traced):
     explainer = load_explainer(functional(HEADS["softmax"](), size=(32, 64)), engine="litert")
     check(explainer, traced)
-    assert explainer.facts.input_size_wh == (64, 32)
-    assert explainer.explain(made_picture()).heatmap.shape == (15, 31)
+    assert explainer.info.input_size_wh == (64, 32)
+    assert explainer.explain(synthetic_image()).heatmap.shape == (15, 31)
 
 
-def test_a_model_that_was_called_once_remembers_its_size(traced):
+def test_a_model_that_was_called_remembers_its_input_size(traced):
     model = any_networks.Subclassed(HEADS["softmax"]())
     model(np.zeros((2, 40, 32, 3), np.float32))
     explainer = load_explainer(model, engine="tensorflow")
     check(explainer, traced)
-    assert explainer.facts.input_size_wh == (32, 40)
+    assert explainer.info.input_size_wh == (32, 40)
 
 
-def test_two_models_that_were_never_called_are_not_taken_for_each_other():
+def test_two_models_that_were_never_called_are_not_confused_in_the_cache():
     def heatmap():
-        keras.utils.clear_session()  # the same names, then
+        keras.utils.clear_session()  # so that both have the same names
         model = any_networks.never_called(HEADS["softmax"]())
-        return load_explainer(model, input_size=SIZE, engine="litert").explain(made_picture(), 0).heatmap
+        return load_explainer(model, input_size=SIZE, engine="litert").explain(synthetic_image(), 0).heatmap
 
     assert (heatmap() != heatmap()).any()
 
 
-class WithACompiledCall(any_networks.Subclassed):
+class CompiledCall(any_networks.Subclassed):
     @tf.function
     def call(self, images):
         return super().call(images)
 
 
-def test_a_model_that_compiles_its_own_call_is_looked_into(traced):
-    check(load_explainer(WithACompiledCall(HEADS["softmax"]()), input_size=SIZE, engine="litert"), traced)
+def test_a_model_with_a_compiled_call_is_explained(traced):
+    check(load_explainer(CompiledCall(HEADS["softmax"]()), input_size=SIZE, engine="litert"), traced)
 
 
 def test_a_recurrent_head_runs_on_tensorflow(traced):
@@ -232,10 +308,10 @@ def test_a_recurrent_head_runs_on_tensorflow(traced):
     explainer = load_explainer(model)
     check(explainer, traced)
     assert explainer.engine_name == "tensorflow"
-    assert explainer.facts.engine_reason.startswith("LiteRT cannot run this pass: ")
+    assert explainer.info.engine_reason.startswith("LiteRT cannot run this model: ")
 
 
-def test_a_fully_convolutional_classifier_is_one(traced):
+def test_a_fully_convolutional_classifier_is_explained(traced):
     inputs = keras.Input((SIZE, SIZE, 3))
     pooled = layers.GlobalAveragePooling2D(keepdims=True)(applied(body(), inputs))
     model = keras.Model(inputs, layers.Softmax()(layers.Conv2D(CLASSES, 1)(pooled)))
@@ -250,9 +326,9 @@ def transformer():
 
 
 def two_inputs():
-    picture, number = keras.Input((SIZE, SIZE, 3)), keras.Input((4,))
-    pooled = applied([*body(), layers.GlobalAveragePooling2D()], picture)
-    return keras.Model([picture, number], layers.Dense(2)(layers.Concatenate()([pooled, number])))
+    image, number = keras.Input((SIZE, SIZE, 3), name="image"), keras.Input((4,), name="number")
+    pooled = applied([*body(), layers.GlobalAveragePooling2D()], image)
+    return keras.Model([image, number], layers.Dense(2)(layers.Concatenate()([pooled, number])))
 
 
 def perceptron():
@@ -275,7 +351,7 @@ def five_channels():
     return functional(HEADS["softmax"](), channels=5)
 
 
-def of_sound():
+def sound_classifier():
     return keras.Sequential(
         [keras.Input((100, 3)), layers.Conv1D(4, 3), layers.GlobalAveragePooling1D(), layers.Dense(2)]
     )
@@ -284,74 +360,84 @@ def of_sound():
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (transformer, "this is a transformer: behind its last map attention mixes all places"),
-        (two_inputs, "the model takes 2 inputs; livecam explains models that take one picture"),
-        (perceptron, "no layer of this model gives a map"),
+        (transformer, "this is a transformer: attention behind its last feature map mixes all places"),
+        (
+            two_inputs,
+            r"the model takes 2 inputs: image \(32x32x3\), number \(4\); livecam explains models that take",
+        ),
+        (perceptron, "no layer of this model has a feature map"),
         (segmentation, r"the model's output is \(1, 15, 15, 5\), not \(1, classes\): a map or boxes"),
         (channels_first, "the model is channels-first .*data_format='channels_last'"),
-        (five_channels, r"takes pictures of 5 channels; livecam gives 3 \(colour\) or 1 \(grey\)"),
-        (of_sound, r"the model takes \(None, 100, 3\); livecam explains models that take one"),
+        (five_channels, r"takes images of 5 channels; livecam gives 3 \(color\) or 1 \(gray\)"),
+        (sound_classifier, r"the model takes \(None, 100, 3\); livecam explains models that take one"),
     ],
 )
-def test_what_is_not_supported_says_so_in_one_line(build, message):
+def test_unsupported_models_are_refused_in_one_line(build, message):
     with pytest.raises(ModelError, match=message) as caught:
         load_explainer(build(), engine="tensorflow")
     assert "\n" not in str(caught.value)
 
 
-def test_a_layer_of_a_transformer_can_be_named_all_the_same(traced):
+def test_a_layer_of_a_transformer_can_be_named(traced):
     check(load_explainer(transformer(), engine="tensorflow", layer="patches"), traced, "patches")
 
 
-# The smallest inputs whose last map is still more than one cell.
+# The smallest inputs whose last map has more than one cell.
 APPLICATIONS = {
     "mobilenet": 64, "mobilenetv2": 64, "mobilenetv3small": 64, "mobilenetv3large": 64, "efficientnetb0": 64,
     "efficientnetv2b0": 64, "resnet50": 64, "resnet50v2": 64, "densenet121": 64, "convnexttiny": 64, "xception": 71,
     "inceptionv3": 107, "nasnetmobile": 64, "vgg16": 64,
 }  # fmt: skip
-# Whose head is average pooling and one dense layer, by the name of that layer.
+# The dense layer of those whose head is average pooling and one dense layer.
 POOLED_DENSE = {"mobilenet": "conv_preds"} | dict.fromkeys(
     ["mobilenetv2", "efficientnetb0", "efficientnetv2b0", "resnet50", "resnet50v2", "densenet121", "xception",
      "inceptionv3", "nasnetmobile"], "predictions",
 )  # fmt: skip
 
 
-# test_loading holds these against TensorFlow.
+# test_load_explainer compares these with TensorFlow, and test_hub a small DenseNet.
 ON_LITERT_ELSEWHERE = {"mobilenet", "mobilenetv2", "mobilenetv3small", "efficientnetb0", "densenet121"}
+
+
+QUICK = {"mobilenet", "mobilenetv2", "efficientnetb0"}
+
+
+def families(names):
+    return [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in names]
 
 
 @pytest.fixture(scope="module")
 def application(request):
     name = request.param
-    keras.utils.clear_session()  # layers without a name of their own are numbered through the process
+    keras.utils.clear_session()  # Keras numbers unnamed layers per process
     keras.utils.set_random_seed(5)
     size = APPLICATIONS[name]
     model = getattr(keras.applications, MODEL_SPECS[name].builder)(weights=None, input_shape=(size, size, 3), classes=7)
     return name, model, load_explainer(model, engine="tensorflow")
 
 
-@pytest.mark.parametrize("application", APPLICATIONS, indirect=True, scope="module")
-def test_every_family_is_explained_at_its_last_map_with_its_own_preprocessing(application):
+@pytest.mark.parametrize("application", families(APPLICATIONS), indirect=True, scope="module")
+def test_every_family_is_explained_at_its_last_map_with_its_preprocessing(application):
     name, _, explainer = application
-    heatmaps = [explainer.explain(made_picture(), index).heatmap for index in range(7)]
-    assert explainer.facts.layer == MODEL_SPECS[name].target_layer
-    assert explainer.facts.preprocessing == MODEL_SPECS[name].preprocessing
+    heatmaps = [explainer.explain(synthetic_image(), index).heatmap for index in range(7)]
+    assert explainer.info.layer == MODEL_SPECS[name].target_layer
+    assert explainer.info.preprocessing == MODEL_SPECS[name].preprocessing
     assert min(heatmaps[0].shape) > 1
     assert np.isfinite(heatmaps).all()
-    assert any((one != heatmaps[0]).any() for one in heatmaps)
+    assert any((heatmap != heatmaps[0]).any() for heatmap in heatmaps)
 
 
-@pytest.mark.parametrize("application", POOLED_DENSE, indirect=True, scope="module")
-def test_heatmaps_of_pooled_dense_heads_are_their_weights_times_the_activations(application):
+@pytest.mark.parametrize("application", families(POOLED_DENSE), indirect=True, scope="module")
+def test_heatmaps_of_pooled_dense_heads_equal_their_weights_times_the_activations(application):
     name, model, explainer = application
     normalization = PREPROCESSINGS[MODEL_SPECS[name].preprocessing]
-    pixels, _ = FrameFitter(explainer.facts.input_size_wh).fit(made_picture())
-    ordered = pixels[..., ::-1] if normalization.colour_order == "rgb" else pixels
+    pixels, _ = FrameFitter(explainer.info.input_size_wh).fit(synthetic_image())
+    ordered = pixels[..., ::-1] if normalization.color_order == "rgb" else pixels
     values = (ordered - np.float32(normalization.mean)) / np.float32(normalization.std)
-    activations = np.asarray(keras.Model(model.input, model.get_layer(explainer.facts.layer).output)(values))[0]
+    activations = np.asarray(keras.Model(model.input, model.get_layer(explainer.info.layer).output)(values))[0]
     weights = model.get_layer(POOLED_DENSE[name]).kernel.numpy().reshape(-1, 7)[:, 3]
     expected = np.maximum(activations @ weights / activations[..., 0].size, 0)
-    heatmap = explainer.explain(made_picture(), 3).heatmap
+    heatmap = explainer.explain(synthetic_image(), 3).heatmap
     np.testing.assert_allclose(heatmap, expected, atol=1e-4 * np.abs(activations @ weights).max())
 
 

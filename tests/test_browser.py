@@ -1,4 +1,4 @@
-"""A real browser plays what livecam writes."""
+"""Chromium plays the videos that livecam writes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from media_clips import result_of, write_clip
 from recordings import ffmpeg, record
 from stream_servers import counted_image
 
-from live_cam.sinks.video import VideoSink
+from live_cam.sinks.video.sink import VideoSink
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PAGE = """<video id="video" muted autoplay src="VIDEO"></video><script>
@@ -28,7 +28,7 @@ video.onended = () => tell({ended: video.currentTime, width: video.videoWidth, h
 video.onerror = () => tell({error: video.error.message});
 </script>"""
 
-# Plays one after the other; four times as fast as a viewer would.
+# Plays them one after the other, at four times the normal speed.
 LIST_PAGE = """<video id="video" muted autoplay></video><script>
 const names = NAMES, video = document.getElementById("video");
 const tell = (what) => fetch(`/told?${new URLSearchParams({name: names.shift(), ...what})}`).then(next);
@@ -62,7 +62,7 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
 @contextlib.contextmanager
 def browser_on(folder, told):
-    """Chromium with ``page.html`` of that folder."""
+    """Runs Chromium on the folder's ``page.html``."""
     handler = functools.partial(Handler, directory=folder, told=told)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -97,7 +97,7 @@ def test_chromium_plays_the_video_to_its_end(tmp_path, run_livecam):
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
 @pytest.mark.parametrize("is_killed", [False, True])
-def test_chromium_holds_the_picture_while_the_camera_was_away(tmp_path, is_killed):
+def test_chromium_holds_the_frame_while_the_camera_was_away(tmp_path, is_killed):
     times = [index / 10 for index in range(11)] + [3.0 + index / 10 for index in range(21)]
     with VideoSink(tmp_path / "live.mp4", (320, 240), None) as sink:
         for index, time_seconds in enumerate(times):
@@ -110,12 +110,12 @@ def test_chromium_holds_the_picture_while_the_camera_was_away(tmp_path, is_kille
     with browser_on(tmp_path, told):
         said = told.get(timeout=60)
     assert "error" not in said
-    # Of the killed one the last piece is missing: here one frame, the keyframe that began it.
+    # The killed one lacks the last fragment: here one frame, the keyframe that began it.
     assert float(said["ended"]) == pytest.approx(4.9 if is_killed else 5.0, abs=0.05)
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
-def test_chromium_plays_each_container_with_its_sound(tmp_path):
+def test_chromium_plays_every_container_with_its_audio(tmp_path):
     write_clip(tmp_path / "clip.mp4", frame_count=50, size_wh=(128, 96))
     sine = ["-f", "lavfi", "-i", "sine=440:d=2:r=48000"]
     ffmpeg("-i", tmp_path / "clip.mp4", *sine, "-c:v", "copy", "-c:a", "aac", tmp_path / "in.mp4")
@@ -128,9 +128,9 @@ def test_chromium_plays_each_container_with_its_sound(tmp_path):
     told = queue.Queue()
     with browser_on(tmp_path, told):
         said = [told.get(timeout=60) for _ in names]
-    assert [one["name"] for one in said] == names
-    for one in said:
-        assert "error" not in one, one
-        assert (one["width"], one["height"]) == ("128", "96")
-        assert float(one["ended"]) == pytest.approx(1 if one["name"] == "cut.mp4" else 2, abs=0.05), one
-        assert int(one["sound"]) > 1000, one
+    assert [answer["name"] for answer in said] == names
+    for answer in said:
+        assert "error" not in answer, answer
+        assert (answer["width"], answer["height"]) == ("128", "96")
+        assert float(answer["ended"]) == pytest.approx(1 if answer["name"] == "cut.mp4" else 2, abs=0.05), answer
+        assert int(answer["sound"]) > 1000, answer

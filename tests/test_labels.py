@@ -1,4 +1,4 @@
-"""Lists of class names in every form that users have them."""
+"""Files of class names in all common formats."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def read(tmp_path, text, name="labels.txt"):
         ("1 dog\n0 cat", ("cat", "dog")),
         ("00 cat\n01 dog", ("cat", "dog")),
         ("0 3D printer\n1 2 euro coin", ("3D printer", "2 euro coin")),
-        # No list of indices: these numbers belong to the names.
+        # These numbers are no indices but belong to the names.
         ("0\n1\n2", ("0", "1", "2")),
         ("1 euro\n2 euro", ("1 euro", "2 euro")),
         ("0 cat\n2 dog", ("0 cat", "2 dog")),
@@ -38,7 +38,7 @@ def read(tmp_path, text, name="labels.txt"):
         ("0 cat\n0 dog", ("0 cat", "0 dog")),
     ],
 )
-def test_lines(tmp_path, text, labels):
+def test_text_with_one_line_per_class(tmp_path, text, labels):
     assert read(tmp_path, text) == labels
 
 
@@ -61,21 +61,21 @@ def test_json(tmp_path, name, content, indent):
 @pytest.mark.parametrize(
     "content", [{"0": "cat", "2": "dog"}, {"cat": 0, "dog": 0}, {"cat": 1, "dog": 2}, [1, 2], [["cat"]], 3, {"a": "b"}]
 )
-def test_json_of_another_kind_says_what_is_expected(tmp_path, content):
+def test_the_error_for_other_json_says_what_is_expected(tmp_path, content):
     with pytest.raises(ModelError, match=r'are JSON of another kind; expected \["cat", \.\.\.\], \{"0": "cat"'):
         read(tmp_path, json.dumps(content), "labels.json")
 
 
-def test_broken_json_is_one_line(tmp_path):
-    with pytest.raises(ModelError, match=r"labels\.json are no JSON: Expecting [^\n]*$"):
+def test_the_error_for_invalid_json_is_one_line(tmp_path):
+    with pytest.raises(ModelError, match=r"labels\.json are no valid JSON: Expecting [^\n]*$"):
         read(tmp_path, '["cat",', "labels.json")
 
 
 @pytest.mark.parametrize("content", [[], {}])
-def test_empty_json_is_empty(tmp_path, content):
-    with pytest.raises(ModelError, match="are empty; expected a line a class"):
+def test_empty_json_is_refused(tmp_path, content):
+    with pytest.raises(ModelError, match="are empty; expected one line per class"):
         read(tmp_path, json.dumps(content), "labels.json")
 
 
-def test_a_bracket_does_not_make_json(tmp_path):
+def test_text_that_begins_with_a_bracket_is_not_read_as_json(tmp_path):
     assert read(tmp_path, "[unknown]\ncat") == ("[unknown]", "cat")

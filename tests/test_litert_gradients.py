@@ -1,4 +1,4 @@
-"""The gradients written with LiteRT's ops are TensorFlow's own, and LiteRT can run them."""
+"""The gradients that are written with LiteRT's ops equal TensorFlow's, and LiteRT can run them."""
 
 from __future__ import annotations
 
@@ -7,13 +7,18 @@ import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
-from live_cam.engines.convert import converted
-from live_cam.one_pass.litert_gradients import litert_gradients, one_hot_difference
+from live_cam.engines.convert import convert
+from live_cam.gradmodel.litert_gradients import litert_gradients, weighted_one_hots
 
 
 def depthwise(size, stride, padding):
     kernel = tf.constant(np.random.default_rng(5).normal(size=(*size, 3, 1)), tf.float32)
     return lambda x: tf.nn.depthwise_conv2d(x, kernel, [1, stride, stride, 1], padding)
+
+
+def batch_normalization(x):
+    scale, offset, mean, variance = np.float32([[1.5, -2, 0.5], [0, 1, 2], [0.1, 0.2, 0.3], [4, 1, 0.2]])
+    return tf.compat.v1.nn.fused_batch_norm(x, scale, offset, mean, variance, is_training=False)[0]
 
 
 OPS = {
@@ -30,6 +35,7 @@ OPS = {
     "depthwise 3x3, stride 2": depthwise((3, 3), 2, "SAME"),
     "depthwise 5x5, stride 2, not padded": depthwise((5, 5), 2, "VALID"),
     "depthwise 3x5": depthwise((3, 5), 1, "SAME"),
+    "batch normalization of Keras 2": batch_normalization,
 }
 IMAGES = np.random.default_rng(3).normal(size=(1, 9, 12, 3)).astype(np.float32)
 
@@ -39,7 +45,7 @@ def gradient_function(op, *, ours):
 
     @tf.function(input_signature=[tf.TensorSpec(IMAGES.shape)])
     def gradient(images):
-        # Multiplied, so that the op's input is made in the graph, as a layer's output is.
+        # Multiplied, so that the op's input is created in the graph, as a layer's output is.
         inputs = images * 1.0
         if ours:
             with litert_gradients():
@@ -53,13 +59,13 @@ def gradient_function(op, *, ours):
 
 
 @pytest.mark.parametrize("name", OPS)
-def test_gradient_is_tensorflows_own_on_both_engines(name):
+def test_the_gradient_equals_tensorflows_on_both_engines(name):
     expected = gradient_function(OPS[name], ours=False)(IMAGES).numpy()
     ours = gradient_function(OPS[name], ours=True)
     assert np.abs(expected).max() > 0.1
     np.testing.assert_allclose(ours(IMAGES).numpy(), expected, atol=1e-5)
 
-    interpreter = Interpreter(model_content=converted(ours))
+    interpreter = Interpreter(model_content=convert(ours))
     interpreter.allocate_tensors()
     interpreter.set_tensor(interpreter.get_input_details()[0]["index"], IMAGES)
     interpreter.invoke()
@@ -70,7 +76,7 @@ def test_gradient_is_tensorflows_own_on_both_engines(name):
 
 @pytest.mark.parametrize("transpose_a", [False, True])
 @pytest.mark.parametrize("transpose_b", [False, True])
-def test_matrix_product_has_tensorflows_gradients_for_both_sides(transpose_a, transpose_b):
+def test_the_gradients_of_a_matrix_product_equal_tensorflows_for_both_sides(transpose_a, transpose_b):
     random = np.random.default_rng(1)
     left = tf.constant(random.normal(size=(4, 2) if transpose_a else (2, 4)), tf.float32)
     right = tf.constant(random.normal(size=(3, 4) if transpose_b else (4, 3)), tf.float32)
@@ -93,18 +99,26 @@ def test_matrix_product_has_tensorflows_gradients_for_both_sides(transpose_a, tr
         np.testing.assert_allclose(ours, expected, atol=1e-6)
 
 
-@pytest.mark.parametrize(("plus", "minus"), [(2, -1), (2, 0), (-1, 1), (4, 4)])
-def test_dense_gradient_of_a_one_hot_vector_is_the_difference_of_two_columns(plus, minus):
+@pytest.mark.parametrize(
+    ("indices", "weights"), [([2], [1]), ([2, 0], [1, -1]), ([4, 4], [1, -1]), ([1, 0, 3], [1, -0.7, -0.3])]
+)
+def test_the_gradient_of_a_dense_layer_for_weighted_classes_is_that_of_their_columns(
+    indices: list[int], weights: list[float]
+):
     kernel = np.random.default_rng(2).normal(size=(6, 5)).astype(np.float32)
 
     @tf.function
-    def function(plus, minus):
+    def function(indices: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
         inputs = tf.ones((1, 6)) * 1.0
         with litert_gradients():
             product = tf.matmul(inputs, kernel)
-        return tf.gradients(product, inputs, grad_ys=one_hot_difference(plus, minus, 5, tf.float32))[0]
+        return tf.gradients(product, inputs, grad_ys=weighted_one_hots(indices, weights, 5))[0]
 
-    columns = np.concatenate([kernel, np.zeros((6, 1), np.float32)], axis=1)  # column -1: nowhere
+    graph = function.get_concrete_function(tf.constant(indices), tf.constant(weights, tf.float32)).graph
+    # The kernel's rows are picked: it is multiplied by once, forward.
+    assert [op.type for op in graph.get_operations() if kernel.shape in [i.shape for i in op.inputs]].count(
+        "MatMul"
+    ) == 1
     np.testing.assert_allclose(
-        function(tf.constant(plus), tf.constant(minus))[0], columns[:, plus] - columns[:, minus], atol=1e-6
+        function(tf.constant(indices), tf.constant(weights, tf.float32))[0], kernel[:, indices] @ weights, atol=1e-6
     )

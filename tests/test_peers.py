@@ -1,7 +1,7 @@
-"""The same maps as two published libraries make; where one of them departs from a paper, by what and how far.
+"""The same heatmaps as two published libraries compute; how, and by how much, one of them departs from a paper.
 
-tf-keras-vis 0.8.7 and xplique 2.0.2, on a network whose target layer has the size of the picture: xplique enlarges
-every map, and does it by a bicubic kernel.
+tf-keras-vis 0.8.7 and xplique 2.0.2, on a network whose target layer has the size of the image, because xplique
+enlarges every map with a bicubic kernel.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import tensorflow as tf
 from keras import layers
 from scipy.ndimage import zoom
 
-from live_cam.loading import load_explainer
+from live_cam.explain.load import load_explainer
+
+pytestmark = pytest.mark.slow
 
 SIZE = 32
 CLASS = 2
@@ -22,7 +24,7 @@ TOLERANCE = 1e-4
 
 
 def network(head_activation=None, strides=1):
-    """Two convolutions: behind the first, every place has a gradient of its own."""
+    """Two convolutions, so that the gradient differs from place to place behind the first."""
     keras.utils.set_random_seed(11)
     inputs = keras.Input((SIZE, SIZE, 3))
     values = layers.Conv2D(6, 3, strides=strides, padding="same", activation="relu", name="maps")(inputs)
@@ -39,7 +41,7 @@ def image():
 
 @pytest.fixture(scope="module")
 def pixels(image):
-    """The same as the networks get it: (1, 32, 32, 3) float32, RGB, -1 to 1."""
+    """The image as the networks get it: (1, 32, 32, 3) float32, RGB, -1 to 1."""
     return image[np.newaxis, ..., ::-1].astype(np.float32) / 127.5 - 1
 
 
@@ -70,14 +72,14 @@ def xplique_map(model, pixels, method):
 
 
 def stretched(heatmap):
-    """From its minimum to its maximum over [0, 1], as tf-keras-vis gives its maps."""
+    """Stretches a heatmap to [0, 1], as tf-keras-vis does."""
     heatmap = np.asarray(heatmap, np.float64)
     assert np.ptp(heatmap) > 0
     return (heatmap - heatmap.min()) / np.ptp(heatmap)
 
 
 def activations_and_gradients(model, pixels):
-    """Of the layer "maps", (32, 32, 6) each, by a tape and layer after layer."""
+    """Those of the layer "maps", (32, 32, 6) each, by a tape and layer by layer."""
     with tf.GradientTape() as tape:
         activations = model.get_layer("maps")(pixels)
         tape.watch(activations)
@@ -90,7 +92,7 @@ def activations_and_gradients(model, pixels):
 
 
 def plus_plus(activations, gradients, part_of_sum=1.0, normalized=False):
-    """Grad-CAM++ in numpy, with the peers' departures."""
+    """Grad-CAM++ in numpy, with the departures of both libraries as options."""
     sums = part_of_sum * activations.sum(axis=(0, 1))
     denominators = 2 * gradients**2 + sums * gradients**3
     alphas = np.divide(gradients**2, denominators, out=np.zeros_like(gradients), where=denominators != 0)
@@ -101,67 +103,66 @@ def plus_plus(activations, gradients, part_of_sum=1.0, normalized=False):
     return stretched(np.maximum((activations * weights).sum(axis=-1), 0))
 
 
-def farthest(one, other):
-    return np.abs(one - other).max()
+def difference(heatmap, other):
+    return np.abs(heatmap - other).max()
 
 
 @pytest.mark.parametrize("method", ["grad-cam", "layercam", "score-cam"])
-def test_tf_keras_vis_makes_the_same_map(method, image, pixels):
+def test_tf_keras_vis_computes_the_same_heatmap(method, image, pixels):
     model = network("softmax")
-    assert farthest(our_map(model, image, method), tf_keras_vis_map(model, pixels, method)) <= TOLERANCE
+    assert difference(our_map(model, image, method), tf_keras_vis_map(model, pixels, method)) <= TOLERANCE
 
 
-def test_xplique_makes_the_same_grad_cam(image, pixels):
+def test_xplique_computes_the_same_grad_cam(image, pixels):
     model = network()
-    assert farthest(our_map(model, image, "grad-cam"), xplique_map(model, pixels, "grad-cam")) <= TOLERANCE
+    assert difference(our_map(model, image, "grad-cam"), xplique_map(model, pixels, "grad-cam")) <= TOLERANCE
 
 
-def test_of_a_softmax_xplique_explains_the_probability(image, pixels):
-    """The paper takes the score before the softmax (section 3); so do we, unless asked otherwise."""
+def test_xplique_explains_the_probability_of_a_softmax(image, pixels):
+    """The paper takes the score before the softmax (section 3), as we do by default."""
     model = network("softmax")
     theirs = xplique_map(model, pixels, "grad-cam")
-    assert farthest(our_map(model, image, "grad-cam", score="probability"), theirs) <= TOLERANCE
-    assert farthest(our_map(model, image, "grad-cam"), theirs) > 0.3  # 0.38
+    assert difference(our_map(model, image, "grad-cam", score="probability"), theirs) <= TOLERANCE
+    assert difference(our_map(model, image, "grad-cam"), theirs) > 0.3  # 0.38
 
 
 def test_tf_keras_vis_divides_the_alphas_of_grad_cam_plus_plus_by_their_sum(image, pixels):
-    """The paper does not (eq. 10 and 19); the code its authors published does."""
+    """The paper does not (eq. 10 and 19), but the code of its authors does."""
     model = network()
-    ours, given = our_map(model, image, "grad-cam++"), activations_and_gradients(model, pixels)
+    ours, tensors = our_map(model, image, "grad-cam++"), activations_and_gradients(model, pixels)
     theirs = tf_keras_vis_map(model, pixels, "grad-cam++")
-    assert farthest(ours, plus_plus(*given)) <= TOLERANCE
-    assert farthest(theirs, plus_plus(*given, normalized=True)) <= TOLERANCE
-    assert farthest(theirs, ours) > 0.01  # 0.016
+    assert difference(ours, plus_plus(*tensors)) <= TOLERANCE
+    assert difference(theirs, plus_plus(*tensors, normalized=True)) <= TOLERANCE
+    assert difference(theirs, ours) > 0.01  # 0.016
 
 
 def test_xplique_takes_the_mean_for_the_sum_in_grad_cam_plus_plus(image, pixels):
     """The paper sums the activations in the denominator of alpha (eq. 19)."""
     model = network()
-    ours, given = our_map(model, image, "grad-cam++"), activations_and_gradients(model, pixels)
+    ours, tensors = our_map(model, image, "grad-cam++"), activations_and_gradients(model, pixels)
     theirs = xplique_map(model, pixels, "grad-cam++")
-    assert farthest(ours, plus_plus(*given)) <= TOLERANCE
-    assert farthest(theirs, plus_plus(*given, part_of_sum=1 / SIZE**2)) <= TOLERANCE
-    assert farthest(theirs, ours) > 0.01  # 0.012
+    assert difference(ours, plus_plus(*tensors)) <= TOLERANCE
+    assert difference(theirs, plus_plus(*tensors, part_of_sum=1 / SIZE**2)) <= TOLERANCE
+    assert difference(theirs, ours) > 0.01  # 0.012
 
 
 def test_tf_keras_vis_enlarges_the_masks_of_score_cam_from_corner_to_corner(image, pixels):
-    """The paper says no more than "upsample"; its authors' code and we keep the centres of pixels in place."""
+    """The paper only says "upsample"; the code of its authors and ours align the centers of pixels."""
     model = network("softmax", strides=4)
     ours, theirs = our_map(model, image, "score-cam"), tf_keras_vis_map(model, pixels, "score-cam")
-    assert (
-        farthest(theirs, masked_by(model, pixels, lambda one: zoom(one, SIZE / len(one), order=1, mode="nearest")))
-        <= TOLERANCE
-    )
-    assert farthest(ours, masked_by(model, pixels, lambda one: cv2.resize(one, (SIZE, SIZE)))) <= TOLERANCE
-    assert farthest(theirs, ours) > 0.001
+    from_corner_to_corner = score_cam_in_a_loop(model, pixels, lambda mask: zoom(mask, SIZE / len(mask), order=1))
+    with_centers_in_place = score_cam_in_a_loop(model, pixels, lambda mask: cv2.resize(mask, (SIZE, SIZE)))
+    assert difference(theirs, from_corner_to_corner) <= TOLERANCE
+    assert difference(ours, with_centers_in_place) <= TOLERANCE
+    assert difference(theirs, ours) > 0.001
 
 
-def masked_by(model, pixels, enlarged):
-    """Score-CAM in a loop, with one's own enlargement of the masks."""
+def score_cam_in_a_loop(model, pixels, enlarge):
+    """Score-CAM in a loop, with a function that enlarges the masks."""
     maps = model.get_layer("maps")(pixels).numpy()[0]
     weights = []
     for channel in range(maps.shape[-1]):
-        mask = enlarged(maps[..., channel])
+        mask = enlarge(maps[..., channel])
         mask = (mask - mask.min()) / np.ptp(mask)
         weights.append(model(pixels * mask[..., np.newaxis]).numpy()[0, CLASS])
     return stretched(np.maximum((maps * weights).sum(axis=-1), 0))

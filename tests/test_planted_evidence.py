@@ -1,4 +1,4 @@
-"""A network that can only go by a planted square looks at the square, whatever the frame's size and shape."""
+"""The heatmap of a network that only knows a planted square peaks in the square, for all frame sizes and shapes."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ import numpy as np
 import pytest
 from keras import layers
 
-from live_cam.loading import load_explainer
+from live_cam.explain.load import load_explainer
 
 SIZE = 64
 RED_BGR, BLUE_BGR = (40, 40, 220), (220, 40, 40)
 FRAMES_WH = [(64, 64), (176, 144), (640, 360), (360, 640), (940, 400)]
 
 
-def planted(random, width, height, colour_bgr):
-    """A noisy grey frame with one square, and the square as left, top, right, bottom."""
+def planted(random, width, height, color_bgr):
+    """A noisy gray frame with a square, and the square as left, top, right, bottom."""
     frame = random.integers(90, 160, (height, width, 1)).repeat(3, axis=2).astype(np.uint8)
     side = int(min(width, height) * random.uniform(0.3, 0.4))
     left, top = random.integers(0, width - side + 1), random.integers(0, height - side + 1)
-    frame[top : top + side, left : left + side] = colour_bgr
+    frame[top : top + side, left : left + side] = color_bgr
     return frame, (left, top, left + side, top + side)
 
 
 @pytest.fixture(scope="module")
 def network():
-    """Tells red squares from blue ones; trained here, in seconds."""
+    """Distinguishes red squares from blue ones; trained here in seconds."""
     keras.utils.set_random_seed(7)
     random = np.random.default_rng(7)
     labels = random.integers(0, 2, 600)
@@ -51,7 +51,7 @@ def network():
 
 
 def peak_xy(explanation, width, height):
-    """The centre of the hottest cell, in pixels of the frame."""
+    """The center of the hottest cell, in pixels of the frame."""
     left, top, region_width, region_height = explanation.region_xywh
     rows, columns = explanation.heatmap.shape
     row, column = np.unravel_index(explanation.heatmap.argmax(), explanation.heatmap.shape)

@@ -1,8 +1,9 @@
-"""Written videos have the frames, times, rate and colours that went in, play while they grow, and survive failures."""
+"""Written videos have the frames, times, rate and colors of their input, play while they grow, survive kills."""
 
 from __future__ import annotations
 
-import re
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,8 +15,8 @@ import av
 import cv2
 import numpy as np
 import pytest
+from conftest import SHARED_DATA, needs_shared_data
 from media_clips import (
-    SHARED_VIDEOS,
     decoded_by_ffmpeg,
     noise_image,
     number_of,
@@ -27,8 +28,9 @@ from media_clips import (
 )
 
 from live_cam.errors import SinkError
-from live_cam.sinks.clock import PresentationClock
-from live_cam.sinks.video import VideoSink, h264_encoder_name
+from live_cam.sinks.video.encoder import h264_encoder_name
+from live_cam.sinks.video.sink import VideoSink, saved_frame_count
+from live_cam.sinks.video.timestamps import PresentationClock
 from live_cam.sources.video import VideoSource
 
 
@@ -65,7 +67,7 @@ def test_each_container_keeps_rate_and_frames(tmp_path, name):
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-def test_times_rounded_to_milliseconds_become_exact_again(tmp_path):
+def test_times_rounded_to_milliseconds_become_exact_at_a_constant_rate(tmp_path):
     write_clip(tmp_path / "in.mkv", frame_count=60, rate=Fraction(30000, 1001))
     with VideoSource(tmp_path / "in.mkv") as source, VideoSink(tmp_path / "out.mp4", (64, 48), source.rate) as sink:
         for frame in iter(source.read, None):
@@ -77,32 +79,33 @@ def test_times_rounded_to_milliseconds_become_exact_again(tmp_path):
 
 @pytest.mark.parametrize("rate", [Fraction(25), None])
 @pytest.mark.parametrize("first_seconds", [0.0, 81234.567])
-def test_uneven_times_are_kept_from_the_first_frame_on(tmp_path, rate, first_seconds):
+def test_uneven_times_are_kept_relative_to_the_first_frame(tmp_path, rate, first_seconds):
     times = [0, 0.04, 0.0813, 0.5, 0.517, 0.58, 1.7, 1.71, 2.9]
-    sink = write_video(tmp_path / "out.mp4", [first_seconds + one for one in times], rate)
+    sink = write_video(tmp_path / "out.mp4", [first_seconds + time for time in times], rate)
     assert packet_times(sink.path) == pytest.approx(times, abs=6e-4)
 
 
-def test_times_that_run_backwards_lose_no_frame(tmp_path):
+def test_times_that_do_not_increase_lose_no_frame(tmp_path):
     sink = write_video(tmp_path / "out.mp4", [0.0, 0.04, 0.04, 0.0, 0.2], Fraction(25))
     assert numbers_in(sink.path) == [0, 1, 2, 3, 4]
     assert np.diff(packet_times(sink.path)).min() > 0
 
 
-def test_a_clock_of_a_constant_rate_counts_whole_frames():
+def test_clock_counts_whole_frames_at_a_constant_rate():
     clock = PresentationClock(Fraction(30000, 1001))
     assert clock.time_base == Fraction(1, 30000)
     assert [clock.next_pts(n * 1001 / 30000)[0] for n in range(4)] == [0, 1001, 2002, 3003]
 
 
-def test_a_clock_asks_for_a_keyframe_each_second():
+def test_clock_asks_for_a_keyframe_every_second():
     clock = PresentationClock(Fraction(25))
     assert [n for n in range(100) if clock.next_pts(n / 25)[1]] == [0, 25, 50, 75]
 
 
-def test_odd_sizes_grow_by_a_copy_of_the_last_line(tmp_path):
+def test_odd_sizes_grow_by_a_copy_of_the_last_row_and_column(tmp_path):
     with VideoSink(tmp_path / "out.mp4", (65, 49), Fraction(25)) as sink:
-        assert (sink.padded, sink.written_size_wh) == (True, (66, 50))
+        assert sink.written_size_wh == (66, 50)
+        assert sink.notices == ("H.264 needs even sides: out.mp4 is 66x50, the last row or column is repeated",)
         image = np.full((49, 65, 3), 60, np.uint8)
         image[:, -1] = image[-1, :] = 200
         sink.write(result_of(image))
@@ -111,17 +114,17 @@ def test_odd_sizes_grow_by_a_copy_of_the_last_line(tmp_path):
     assert read[10, 60].max() < 80  # inside
     assert min(read[:, 65].min(), read[49, :].min()) > 180  # the added column and row are as bright as the last ones
     with VideoSink(tmp_path / "even.mp4", (64, 48), None) as sink:
-        assert (sink.padded, sink.written_size_wh) == (False, (64, 48))
+        assert (sink.written_size_wh, sink.notices) == ((64, 48), ())
 
 
 PATCHES_BGR = [(40, 60, 200), (60, 190, 50), (200, 70, 50), (120, 120, 120), (20, 200, 220), (255, 255, 255), (0, 0, 0)]
 
 
 @pytest.mark.parametrize("size_wh", [(112, 64), (112, 720)])
-def test_players_show_the_colours_that_went_in(tmp_path, size_wh):
+def test_players_show_the_input_colors(tmp_path, size_wh):
     image = np.zeros((size_wh[1], size_wh[0], 3), np.uint8)
-    for number, colour in enumerate(PATCHES_BGR):
-        image[:, number * 16 : number * 16 + 16] = colour
+    for number, color in enumerate(PATCHES_BGR):
+        image[:, number * 16 : number * 16 + 16] = color
     with VideoSink(tmp_path / "out.mp4", size_wh, Fraction(25)) as sink:
         sink.write(result_of(image))
         sink.finish()
@@ -130,12 +133,12 @@ def test_players_show_the_colours_that_went_in(tmp_path, size_wh):
     shown = decoded_by_ffmpeg(sink.path, size_wh)
     with VideoSource(sink.path) as source:
         read = source.read().image
-    for number, colour in enumerate(PATCHES_BGR):
-        assert shown[30, number * 16 + 8].astype(int) == pytest.approx(colour, abs=4)
-        assert read[30, number * 16 + 8].astype(int) == pytest.approx(colour, abs=4)
+    for number, color in enumerate(PATCHES_BGR):
+        assert shown[30, number * 16 + 8].astype(int) == pytest.approx(color, abs=4)
+        assert read[30, number * 16 + 8].astype(int) == pytest.approx(color, abs=4)
 
 
-def test_real_texture_keeps_its_quality(tmp_path):
+def test_texture_keeps_its_quality(tmp_path):
     photograph = cv2.GaussianBlur(noise_image(3), (0, 0), 3)
     with VideoSink(tmp_path / "out.mp4", (320, 240), Fraction(25)) as sink:
         for index in range(10):
@@ -146,45 +149,52 @@ def test_real_texture_keeps_its_quality(tmp_path):
     assert min(cv2.PSNR(frame.image, np.roll(photograph, frame.index, axis=1)) for frame in frames) > 36
 
 
-def test_write_neither_changes_nor_keeps_the_array(tmp_path):
+def test_write_neither_changes_nor_keeps_the_image(tmp_path):
     image = numbered_image(1)
     before = image.copy()
     with VideoSink(tmp_path / "out.mp4", (64, 48), Fraction(25)) as sink:
         sink.write(result_of(image))
         np.testing.assert_array_equal(image, before)
-        image[:] = numbered_image(2)  # the caller may draw into it again
+        image[:] = numbered_image(2)  # the caller may reuse the array
         sink.write(result_of(image, 1, 0.04))
         sink.finish()
     assert numbers_in(sink.path) == [1, 2]
 
 
-def test_the_index_stands_at_the_beginning(tmp_path):
+def test_index_is_at_the_beginning(tmp_path):
     data = write_video(tmp_path / "out.mp4", [0, 0.04], Fraction(25)).path.read_bytes()
     assert 0 < data.index(b"moov") < data.index(b"mdat")
     assert b"moof" not in data
 
 
-def test_a_frame_of_another_size_is_refused(tmp_path):
-    message = re.escape(f"expected 640x360 frames, got 64x48: {tmp_path / 'out.mp4'}")
-    sink = VideoSink(tmp_path / "out.mp4", (640, 360), Fraction(25))
-    with sink, pytest.raises(SinkError, match=message):
-        sink.write(result_of(numbered_image(0)))
-    assert list(tmp_path.iterdir()) == []
+@pytest.mark.parametrize("rate", [Fraction(25), None])
+def test_frame_of_another_size_is_letterboxed(tmp_path, rate):
+    with VideoSink(tmp_path / "out.mp4", (64, 48), rate) as sink:
+        for index, size_wh in enumerate([(64, 48), (128, 48), (16, 48)]):
+            sink.write(result_of(np.full((size_wh[1], size_wh[0], 3), 200, np.uint8), index, index / 25))
+        sink.finish()
+    with VideoSource(sink.path) as source:
+        same, wide, high = (frame.image for frame in iter(source.read, None))
+    assert same.min() > 190
+    assert wide[24, 32].min() > 190  # 64x24 in the middle
+    assert max(wide[4, 32].max(), wide[44, 32].max()) < 10
+    assert high[24, 32].min() > 190  # 16x48 in the middle
+    assert max(high[24, 4].max(), high[24, 60].max()) < 10
 
 
 @pytest.mark.parametrize("name", ["out.txt", "out.jpg", "out", "out.ogv"])
-def test_an_unknown_ending_is_refused(tmp_path, name):
+def test_unknown_suffix_is_refused(tmp_path, name):
     with pytest.raises(SinkError, match=r"must end in \.mp4, \.m4v, \.mov, \.mkv"):
         VideoSink(tmp_path / name, (64, 48), Fraction(25))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_named_encoder_exists_and_writes_h264():
+def test_named_encoder_exists_and_writes_h264():
     codec = av.Codec(h264_encoder_name(), "w")
     assert (codec.id, codec.is_encoder) == (av.Codec("h264", "r").id, True)
 
 
-def test_without_finish_a_playable_part_stays(tmp_path):
+def test_without_finish_a_playable_video_stays_under_the_partial_name(tmp_path):
     with VideoSink(tmp_path / "out.mp4", (64, 48), Fraction(25)) as sink:
         for index in range(40):
             sink.write(result_of(numbered_image(index), index, index / 25))
@@ -193,7 +203,7 @@ def test_without_finish_a_playable_part_stays(tmp_path):
     assert numbers_in(sink.partial_path) == list(range(40))
 
 
-def test_without_a_frame_nothing_stays(tmp_path):
+def test_without_a_frame_no_file_stays(tmp_path):
     with VideoSink(tmp_path / "out.mp4", (64, 48), Fraction(25)) as sink:
         sink.finish()
     assert list(tmp_path.iterdir()) == []
@@ -203,7 +213,7 @@ WRITE_AND_WAIT = """
 import sys, time
 from fractions import Fraction
 from media_clips import noise_image, result_of
-from live_cam.sinks.video import VideoSink
+from live_cam.sinks.video.sink import VideoSink
 sink = VideoSink(sys.argv[1], (320, 240), Fraction(25))
 for index in range(120):
     sink.write(result_of(noise_image(index), index, index / 25))
@@ -213,14 +223,14 @@ time.sleep(60)
 
 
 @pytest.mark.parametrize("name", ["out.mp4", "out.mkv"])
-def test_a_killed_run_leaves_all_but_the_last_second(tmp_path, name):
+def test_killed_process_loses_only_the_last_second(tmp_path, name):
     command = [sys.executable, "-c", WRITE_AND_WAIT, str(tmp_path / name)]
     with subprocess.Popen(command, cwd=Path(__file__).parent, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "written\n"
         process.send_signal(signal.SIGKILL)
     partial = tmp_path / f"out.partial{Path(name).suffix}"
-    assert [path.name for path in tmp_path.iterdir()] == [partial.name]
-    assert int(probe(partial)["nb_read_packets"]) >= 75  # of 120: pieces of 25, and some wait in the encoder
+    assert sorted(path.name for path in tmp_path.iterdir()) == [partial.name, f"{partial.name}.lock"]
+    assert int(probe(partial)["nb_read_packets"]) >= 75  # of 120: fragments of 25, and some frames wait in the encoder
 
 
 WRITE_UNTIL_FULL = """
@@ -228,7 +238,7 @@ import resource, signal, sys
 from fractions import Fraction
 from media_clips import noise_image, result_of
 from live_cam.errors import SinkError
-from live_cam.sinks.video import VideoSink
+from live_cam.sinks.video.sink import VideoSink
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), int(sys.argv[2])))
 try:
@@ -241,7 +251,7 @@ except SinkError as error:
 """
 
 
-def test_a_full_disk_is_told_in_one_line_and_what_was_written_stays(tmp_path):
+def test_full_disk_is_reported_in_one_line_and_the_written_part_stays(tmp_path):
     pytest.importorskip("resource")
     command = [sys.executable, "-c", WRITE_UNTIL_FULL, str(tmp_path / "out.mp4"), "2000000"]
     done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
@@ -252,7 +262,7 @@ def test_a_full_disk_is_told_in_one_line_and_what_was_written_stays(tmp_path):
     assert int(probe(partial)["nb_read_packets"]) >= 25
 
 
-def test_a_disk_that_was_full_before_leaves_nothing(tmp_path):
+def test_disk_that_was_full_from_the_start_leaves_no_file(tmp_path):
     pytest.importorskip("resource")
     command = [sys.executable, "-c", WRITE_UNTIL_FULL, str(tmp_path / "out.mp4"), "0"]
     done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
@@ -260,28 +270,85 @@ def test_a_disk_that_was_full_before_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_removed_folder_is_told_in_one_line(tmp_path):
+FINISH_AND_DIE = """
+import os, signal, sys
+from fractions import Fraction
+from media_clips import noise_image, result_of
+from live_cam.sinks.video.sink import VideoSink
+sink = VideoSink(sys.argv[1], (320, 240), Fraction(25), overwrite=True)
+for index in range(30):
+    sink.write(result_of(noise_image(index), index, index / 25))
+steps_left = int(sys.argv[2])
+def die_before_a_step(event, arguments):
+    global steps_left
+    if event in ("os.rename", "os.remove"):
+        if steps_left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        steps_left -= 1
+sys.addaudithook(die_before_a_step)
+sink.finish()
+"""
+
+
+def test_process_killed_at_any_step_of_finishing_leaves_a_complete_video(tmp_path):
+    path, partial = tmp_path / "out.mp4", tmp_path / "out.partial.mp4"
+    for step in range(10):
+        path.write_text("before")
+        command = [sys.executable, "-c", FINISH_AND_DIE, str(path), str(step)]
+        done = subprocess.run(command, cwd=Path(__file__).parent, check=False)
+        if done.returncode == 0:
+            break
+        assert done.returncode == -signal.SIGKILL
+        kept = {path.name, partial.name, "out.partial.finishing.mp4", "out.partial.mp4.lock"}
+        assert {file.name for file in tmp_path.iterdir()} <= kept
+        assert probe(partial if path.read_bytes() == b"before" else path)["nb_read_packets"] == "30"
+    assert step >= 2  # the complete file gets the partial name, then the final one
+    assert probe(path)["nb_read_packets"] == "30"
+    assert [file.name for file in tmp_path.iterdir()] == ["out.mp4"]
+
+
+def test_resumed_video_counts_the_earlier_frames(tmp_path):
+    with VideoSink(tmp_path / "out.mp4", (64, 48), Fraction(25)) as killed:
+        for index in range(60):
+            killed.write(result_of(numbered_image(index), index, index / 25))
+            if index == 49:
+                state = killed.clock_state
+    assert saved_frame_count(tmp_path / "out.mp4") == killed.frame_count == 60
+    with VideoSink(tmp_path / "out.mp4", (64, 48), Fraction(25)) as resumed:
+        resumed.resume_from(50, state)
+        assert resumed.frame_count == 50
+        for index in range(50, 70):
+            resumed.write(result_of(numbered_image(index), index, index / 25))
+        resumed.finish()
+    assert resumed.frame_count == 70
+    assert numbers_in(resumed.path) == list(range(70))
+    assert packet_times(resumed.path) == pytest.approx([index / 25 for index in range(70)])
+    assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
+
+
+def test_removed_folder_is_reported_in_one_line(tmp_path):
     folder = tmp_path / "folder"
     folder.mkdir()
     with VideoSink(folder / "out.mp4", (64, 48), Fraction(25)) as sink:
         sink.write(result_of(numbered_image(0)))
-        sink.partial_path.unlink(missing_ok=True)
-        folder.rmdir()
+        shutil.rmtree(folder)
         with pytest.raises(SinkError, match=r"cannot write .*out.mp4: No such file or directory$"):
             sink.finish()
 
 
-def test_a_file_that_appears_meanwhile_is_not_written_over(tmp_path):
+def test_file_that_appears_meanwhile_is_not_replaced(tmp_path):
     with VideoSink(tmp_path / "out.mp4", (64, 48), Fraction(25)) as sink:
         sink.write(result_of(numbered_image(0)))
-        sink.path.write_text("someone else's")
-        with pytest.raises(SinkError, match=r"made by someone else meanwhile; this output stays in .*out.partial.mp4"):
+        sink.path.write_text("another program's")
+        with pytest.raises(
+            SinkError, match=r"created by another program meanwhile; this output stays in .*out.partial.mp4"
+        ):
             sink.finish()
-    assert sink.path.read_text() == "someone else's"
+    assert sink.path.read_text() == "another program's"
     assert numbers_in(sink.partial_path) == [0]
 
 
-def test_overwrite_replaces_only_when_finished(tmp_path):
+def test_overwrite_replaces_the_file_only_when_finished(tmp_path):
     (tmp_path / "out.mp4").write_text("before")
     with VideoSink(tmp_path / "out.mp4", (64, 48), Fraction(25), overwrite=True) as sink:
         sink.write(result_of(numbered_image(7)))
@@ -290,7 +357,7 @@ def test_overwrite_replaces_only_when_finished(tmp_path):
     assert numbers_in(sink.path) == [7]
 
 
-def test_it_is_written_while_it_runs(tmp_path):
+def test_video_grows_while_frames_come(tmp_path):
     with VideoSink(tmp_path / "out.mp4", (320, 240), None) as sink:
         begin = time.monotonic()
         for index in range(90):
@@ -298,9 +365,9 @@ def test_it_is_written_while_it_runs(tmp_path):
         assert int(probe(sink.partial_path)["nb_read_packets"]) >= 50
 
 
-@pytest.mark.skipif(not SHARED_VIDEOS.is_dir(), reason="shared videos are not here")
+@needs_shared_data
 def test_a_real_video_keeps_count_and_rate(tmp_path):
-    path = SHARED_VIDEOS / "bottle-detection.mp4"
+    path = SHARED_DATA / "videos" / "bottle-detection.mp4"
     with VideoSource(path) as source, VideoSink(tmp_path / "out.mp4", source.size_wh, source.rate) as sink:
         for frame in iter(source.read, None):
             sink.write(result_of(frame.image, frame.index, frame.time_seconds))
@@ -309,3 +376,12 @@ def test_a_real_video_keeps_count_and_rate(tmp_path):
     assert stated["nb_frames"] == before["nb_frames"] == "1189"
     assert stated["r_frame_rate"] == before["r_frame_rate"] == "179/6"
     assert float(stated["duration"]) == pytest.approx(float(before["duration"]), abs=1e-3)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="only Linux tells how threads are scheduled")
+def test_an_encoder_has_no_real_time_priority(tmp_path: Path):
+    # SVT-AV1 takes it if root lets it, also for the thread that opened it.
+    with VideoSink(tmp_path / "a.webm", (64, 48), Fraction(25), codec="av1") as sink:
+        sink.write(result_of(numbered_image(0), 0))
+        threads = [int(task.name) for task in Path("/proc/self/task").iterdir()]
+        assert {os.sched_getscheduler(thread) for thread in threads} == {os.SCHED_OTHER}

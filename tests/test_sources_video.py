@@ -1,4 +1,4 @@
-"""Videos come out whole, in order, upright, in their colours and at their times; the rest is refused in a line."""
+"""Videos are read whole, in order, upright, in their colors and at their times; what is no video is refused."""
 
 from __future__ import annotations
 
@@ -6,20 +6,25 @@ import http.server
 import subprocess
 import sys
 import threading
+import time
 from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
-from media_clips import SHARED_VIDEOS, decoded_by_ffmpeg, number_of, probe, write_clip
+from conftest import SHARED_DATA, needs_shared_data
+from media_clips import decoded_by_ffmpeg, number_of, probe, write_clip
+from recordings import ffmpeg
 
 from live_cam.errors import SettingError, SourceError
 from live_cam.frame import Frame
-from live_cam.sources import open_source
+from live_cam.settings import SourceSettings
 from live_cam.sources.address import display_name
 from live_cam.sources.color import is_full_range
-from live_cam.sources.video import VideoSource
+from live_cam.sources.open import open_source
+from live_cam.sources.video import NoFrameLeftError, ResumePoint, VideoSource
 
 
 def all_frames(path: Path | str, **options: float) -> list[Frame]:
@@ -28,18 +33,19 @@ def all_frames(path: Path | str, **options: float) -> list[Frame]:
 
 
 @pytest.mark.parametrize("name", ["clip.mp4", "clip.mkv", "clip.mov", "clip.ts", "clip.avi"])
-def test_every_frame_comes_once_in_order_and_at_its_time(tmp_path, name):
+def test_every_frame_is_read_once_in_order_and_at_its_time(tmp_path, name):
     path = write_clip(tmp_path / name, frame_count=50, rate=Fraction(30000, 1001))
     frames = all_frames(path)
-    assert [number_of(frame.image) for frame in frames] == list(range(50))  # reordered B-frames included
+    assert [number_of(frame.image) for frame in frames] == list(range(50))  # B-frames included
     assert [frame.index for frame in frames] == list(range(50))
     assert [frame.time_seconds for frame in frames] == pytest.approx([n * 1001 / 30000 for n in range(50)], abs=6e-4)
 
 
-def test_what_a_source_says_about_itself(tmp_path):
+def test_attributes_of_a_video(tmp_path):
     path = write_clip(tmp_path / "clip.mp4", frame_count=60, rate=Fraction(30000, 1001), size_wh=(66, 48))
-    with open_source(video=path) as source:
+    with open_source(SourceSettings(video=str(path))) as source:
         assert (source.name, source.size_wh, source.rate) == (str(path), (66, 48), Fraction(30000, 1001))
+        assert (source.notices, source.reconnects, source.outage) == ((), 0, None)
         assert (source.frame_count_estimate, source.is_live, source.is_still) == (60, False, False)
         assert source.duration_seconds == pytest.approx(60 * 1001 / 30000, abs=1e-3)
 
@@ -65,9 +71,27 @@ def test_start_and_end_are_exact_to_the_frame(tmp_path, name, start, end, expect
     assert frames[0].time_seconds == pytest.approx(expected[0] / 25)
 
 
-def test_start_behind_the_end_is_refused(tmp_path):
+def test_a_range_in_a_gap_between_frames_says_that_more_frames_follow(tmp_path):
+    path = write_clip(tmp_path / "gap.mkv", 4, pts=[0, 40, 3000, 3040])
+    with pytest.raises(NoFrameLeftError, match=r"gap.mkv has no frame from 1 s to 2 s; choose an earlier start") as gap:
+        VideoSource(path, start_seconds=1, end_seconds=2)
+    with pytest.raises(NoFrameLeftError, match=r"gap.mkv has no frame from 4 s on") as end:
+        VideoSource(path, start_seconds=4, end_seconds=5)
+    assert (gap.value.has_more, end.value.has_more) == (True, False)
+
+
+def test_times_that_start_again_are_noticed_where_frames_are_left_out(tmp_path):
+    part = write_clip(tmp_path / "part.ts", 50, options={"g": "10"})
+    (tmp_path / "joined.ts").write_bytes(2 * part.read_bytes())
+    for path, goes_back in ((part, False), (tmp_path / "joined.ts", True)):
+        with VideoSource(path, start_seconds=1) as source:
+            assert len(list(iter(source.read, None))) == 25 * (1 + goes_back)
+            assert source.goes_back == goes_back
+
+
+def test_a_start_behind_the_end_is_refused(tmp_path):
     path = write_clip(tmp_path / "clip.mp4")
-    with pytest.raises(SourceError, match=r"clip.mp4 has no frame from 9 s on"):
+    with pytest.raises(SourceError, match=r"clip.mp4 has no frame from 9 s on; choose an earlier start"):
         VideoSource(path, start_seconds=9)
     with pytest.raises(SettingError, match="the end, 1 s, must be later than the start, 2 s"):
         VideoSource(path, start_seconds=2, end_seconds=1)
@@ -75,13 +99,13 @@ def test_start_behind_the_end_is_refused(tmp_path):
         VideoSource(path, start_seconds=-1)
 
 
-# B, G, R; the middle of the possible range, so that coding does not clip.
+# B, G, R; from the middle of the possible range, so that encoding does not clip.
 PATCHES_BGR = [(40, 60, 200), (60, 190, 50), (200, 70, 50), (120, 120, 120), (60, 190, 200), (30, 30, 30)]
 MATRICES = {"bt709": (0.2126, 0.0722), "smpte170m": (0.299, 0.114)}
 
 
 def write_patches(path: Path, size_wh: tuple[int, int], matrix: str, is_full: bool, tag: bool = True) -> np.ndarray:
-    """Codes flat colours with YUV values computed here from the standard's two constants (BT.601/709, section 3)."""
+    """Encodes flat colors; their YUV values follow from the standard's two constants (BT.601/709, section 3)."""
     width, height = size_wh
     columns = np.minimum(np.arange(width) * len(PATCHES_BGR) // width, len(PATCHES_BGR) - 1)
     image = np.broadcast_to(np.uint8(PATCHES_BGR)[columns], (height, width, 3))
@@ -91,11 +115,11 @@ def write_patches(path: Path, size_wh: tuple[int, int], matrix: str, is_full: bo
     blueness, redness = (blue - luma) / (2 - 2 * kb), (red - luma) / (2 - 2 * kr)
     luma_span, chroma_span, black = (255, 255, 0) if is_full else (219, 224, 16)
     planes = [black + luma_span * luma, 128 + chroma_span * blueness[::2, ::2], 128 + chroma_span * redness[::2, ::2]]
-    coded = np.concatenate([np.rint(plane).astype(np.uint8).ravel() for plane in planes])
+    encoded = np.concatenate([np.rint(plane).astype(np.uint8).ravel() for plane in planes])
     tags = ["-color_range", "pc" if is_full else "tv", "-colorspace", matrix] if tag else []
     command = ["ffmpeg", "-v", "error", "-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", f"{width}x{height}", "-i", "-"]
     command += ["-c:v", "libx264", "-qp", "1", "-pix_fmt", "yuv420p", *tags, str(path)]
-    subprocess.run(command, input=coded.tobytes(), check=True)
+    subprocess.run(command, input=encoded.tobytes(), check=True)
     return image
 
 
@@ -106,7 +130,7 @@ def write_patches(path: Path, size_wh: tuple[int, int], matrix: str, is_full: bo
     ((96, 64), "smpte170m", False, False),  # small and untagged: BT.601
     ((96, 720), "bt709", False, False),  # 720 lines and untagged: BT.709
 ])  # fmt: skip
-def test_colours_come_back(tmp_path, size_wh, matrix, is_full, tag):
+def test_colors_are_kept(tmp_path, size_wh, matrix, is_full, tag):
     image = write_patches(tmp_path / "patches.mp4", size_wh, matrix, is_full, tag)
     read = all_frames(tmp_path / "patches.mp4")[0].image
     for patch in range(len(PATCHES_BGR)):
@@ -115,7 +139,7 @@ def test_colours_come_back(tmp_path, size_wh, matrix, is_full, tag):
         assert read[10, column].astype(int) == pytest.approx(image[10, column].astype(int), abs=3)
 
 
-def test_full_range_is_known_by_its_tag_or_its_format():
+def test_full_range_is_recognized_by_its_tag_or_its_format():
     frame = av.VideoFrame(16, 16, "yuv420p")
     assert not is_full_range(frame)
     frame.color_range = 2
@@ -124,12 +148,12 @@ def test_full_range_is_known_by_its_tag_or_its_format():
 
 
 @pytest.mark.parametrize(("degrees", "size_wh"), [(90, (48, 64)), (180, (64, 48)), (270, (48, 64))])
-def test_phone_videos_come_out_upright(tmp_path, degrees, size_wh):
+def test_rotated_videos_come_out_upright(tmp_path, degrees, size_wh):
     with av.open(str(tmp_path / "clip.mp4"), "w") as container:
         stream = container.add_stream("libx264", rate=25, options={"qp": "4"})
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         corner = np.full((48, 64, 3), 60, np.uint8)
-        corner[:16, :32] = 190  # top left: neither turn nor mirror image looks like it
+        corner[:16, :32] = 190  # top left: no rotated or mirrored image looks the same
         container.mux(stream.encode(av.VideoFrame.from_ndarray(corner, format="bgr24")))
         container.mux(stream.encode(None))
     command = ["ffmpeg", "-v", "error", "-i", str(tmp_path / "clip.mp4"), "-c", "copy"]
@@ -148,27 +172,23 @@ def test_phone_videos_come_out_upright(tmp_path, degrees, size_wh):
     np.testing.assert_array_equal(image[..., 1] > 125, np.rot90(corner[..., 1] > 125, stated // 90))
 
 
-def test_bad_inputs_are_told_in_one_line(tmp_path):
+def test_inputs_that_are_no_videos_are_refused_in_one_line(tmp_path):
     (tmp_path / "empty.mp4").touch()
     (tmp_path / "text.mp4").write_text("These are words.\n" * 500)
     (tmp_path / "text.txt").write_text("These are words.\n" * 500)
     (tmp_path / "noise.mp4").write_bytes(np.random.default_rng(0).bytes(9000))
     write_clip(tmp_path / "clip.mp4")
-    for name, arguments in {"sound.mp4": ["-f", "lavfi", "-i", "sine=duration=1"]}.items():
-        subprocess.run(["ffmpeg", "-v", "error", *arguments, str(tmp_path / name)], check=True)
-    subprocess.run(
-        ["ffmpeg", "-v", "error", "-i", str(tmp_path / "clip.mp4"), "-frames:v", "1", str(tmp_path / "picture.png")],
-        check=True,
-    )
+    ffmpeg("-f", "lavfi", "-i", "sine=duration=1", tmp_path / "sound.mp4")
+    ffmpeg("-i", tmp_path / "clip.mp4", "-frames:v", "1", tmp_path / "image.png")
     reasons = {
         "none.mp4": "no such file",
         "": "is a directory",
         "empty.mp4": "is empty",
         "text.mp4": "is not a video",
-        "text.txt": "is a text, not a video",
+        "text.txt": "is a text file, not a video",
         "noise.mp4": "is not a video",
         "sound.mp4": "has no video stream",
-        "picture.png": "open it with --image",
+        "image.png": "is an image, not a video; open it as an image",
     }
     for name, reason in reasons.items():
         with pytest.raises(SourceError, match=reason) as raised:
@@ -176,7 +196,7 @@ def test_bad_inputs_are_told_in_one_line(tmp_path):
         assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize(("address", "name"), [
+@pytest.mark.parametrize(("url", "name"), [
     ("rtsp://anna:se/cr@et@10.0.0.7:554/live", "rtsp://***@10.0.0.7:554/live"),
     ("rtsp://anna:s%40cret@10.0.0.7/live", "rtsp://***@10.0.0.7/live"),
     ("rtsp://anna:secret%4010.0.0.7/live", "rtsp://***@10.0.0.7/live"),
@@ -191,11 +211,11 @@ def test_bad_inputs_are_told_in_one_line(tmp_path):
     ("https://example.org/clip.mp4", "https://example.org/clip.mp4"),
     ("folder/me@home.mp4", "folder/me@home.mp4"),
 ])  # fmt: skip
-def test_names_keep_secrets(address, name):
-    assert display_name(address) == name
+def test_names_hide_secrets(url, name):
+    assert display_name(url) == name
 
 
-def test_addresses_that_cannot_be_opened_are_told_without_their_secrets():
+def test_urls_that_cannot_be_opened_are_reported_without_their_secrets():
     with pytest.raises(SourceError, match="unknown protocol 'warp'; give a path, or an http"):
         VideoSource("warp://example.org/clip.mp4")
     with pytest.raises(SourceError, match=r"cannot reach http://\*\*\*@127.0.0.1:9/x.mp4: ") as raised:
@@ -205,7 +225,7 @@ def test_addresses_that_cannot_be_opened_are_told_without_their_secrets():
 
 @pytest.fixture
 def server(tmp_path):
-    """Serves tmp_path, and under /live pictures without an end or a length."""
+    """Serves tmp_path, and under /live a stream of images without a length."""
 
     class Handler(http.server.SimpleHTTPRequestHandler):
         def __init__(self, *arguments):
@@ -215,15 +235,20 @@ def server(tmp_path):
             pass
 
         def do_GET(self):
+            if self.path == "/live.ts":
+                self.send_response(200)
+                self.end_headers()  # without a length
+                self.wfile.write((tmp_path / "live.ts").read_bytes())
+                return None
             if self.path != "/live":
                 return super().do_GET()
             self.send_response(200)
             self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
             self.end_headers()
-            picture = (tmp_path / "picture.jpg").read_bytes()
+            jpeg = (tmp_path / "image.jpg").read_bytes()
             for _ in range(60):
                 self.wfile.write(b"--frame\r\nContent-Type: image/jpeg\r\n")
-                self.wfile.write(b"Content-Length: %d\r\n\r\n%s\r\n" % (len(picture), picture))
+                self.wfile.write(b"Content-Length: %d\r\n\r\n%s\r\n" % (len(jpeg), jpeg))
             return None
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
@@ -232,28 +257,33 @@ def server(tmp_path):
         running.shutdown()
 
 
-def test_an_address_with_a_duration_is_a_recording(tmp_path, server):
+def test_a_url_with_a_duration_is_a_recording(tmp_path, server):
     write_clip(tmp_path / "clip.mp4", frame_count=30)
     with VideoSource(f"{server}/clip.mp4") as source:
         assert (source.is_live, source.rate, source.frame_count_estimate) == (False, 25, 30)
         assert len(list(iter(source.read, None))) == 30
 
 
-def test_an_address_without_a_duration_is_live(tmp_path, server):
-    import time
-
-    import cv2
-
-    cv2.imwrite(str(tmp_path / "picture.jpg"), np.full((48, 64, 3), 90, np.uint8))
+def test_a_url_without_a_duration_is_live(tmp_path, server):
+    cv2.imwrite(str(tmp_path / "image.jpg"), np.full((48, 64, 3), 90, np.uint8))
     before_seconds = time.monotonic()
     with VideoSource(f"{server}/live") as source:
         assert (source.is_live, source.rate, source.duration_seconds) == (True, None, None)
+        assert source.aux_tracks(ends_with_frames=False) is None
         frames = [source.read() for _ in range(5)]
     assert before_seconds < frames[0].time_seconds <= frames[-1].time_seconds < time.monotonic()
     assert abs(int(frames[4].image.mean()) - 90) <= 2
 
 
-def test_close_ends_it_and_can_be_repeated_from_another_thread(tmp_path):
+def test_a_live_stream_with_wide_pixels_keeps_its_size(tmp_path, server):
+    wide = ("-f", "lavfi", "-i", "testsrc2=s=64x48:r=25:d=4,setsar=2")
+    ffmpeg(*wide, "-c:v", "libx264", "-g", "5", tmp_path / "live.ts")
+    with VideoSource(f"{server}/live.ts") as source:
+        assert (source.is_live, source.size_wh) == (True, (128, 48))
+        assert source.read().image.shape == (48, 128, 3)
+
+
+def test_close_may_be_called_twice_and_from_another_thread(tmp_path):
     source = VideoSource(write_clip(tmp_path / "clip.mp4"))
     assert source.read().index == 0
     for _ in range(2):
@@ -263,7 +293,7 @@ def test_close_ends_it_and_can_be_repeated_from_another_thread(tmp_path):
     assert source.read() is None
 
 
-def test_closing_under_a_reading_thread_is_safe(tmp_path):
+def test_closing_while_another_thread_reads_is_safe(tmp_path):
     path = write_clip(tmp_path / "clip.mp4", frame_count=100)
     for _ in range(20):
         source = VideoSource(path)
@@ -276,19 +306,45 @@ def test_closing_under_a_reading_thread_is_safe(tmp_path):
 
 
 def test_a_source_loads_only_what_it_needs(tmp_path):
-    program = (
-        "import sys\nfrom live_cam.sources import open_source\n"
-        "assert 'cv2' not in sys.modules and 'av' not in sys.modules\n"
-        "try: open_source(image='none.png')\nexcept Exception as error: print(error)\nassert 'av' not in sys.modules\n"
-    )
+    program = """
+import sys
+from live_cam.settings import SourceSettings
+from live_cam.sources.open import open_source
+assert not {"cv2", "av"} & sys.modules.keys()
+try:
+    open_source(SourceSettings(image="none.png"))
+except Exception as error:
+    print(error)
+assert "av" not in sys.modules
+"""
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert done.stdout == "no such file: none.png\n"
 
 
-@pytest.mark.skipif(not SHARED_VIDEOS.is_dir(), reason="shared videos are not here")
+def test_the_other_tracks_are_opened_for_the_same_part_of_the_video(tmp_path):
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=64x48:r=25:d=4", "-f", "lavfi", "-i", "sine=d=4", tmp_path / "clip.mp4")
+    with VideoSource(tmp_path / "clip.mp4", 1.0, 2.0) as source, source.aux_tracks(ends_with_frames=False) as tracks:
+        assert [stream.type for stream in tracks.streams] == ["audio"]
+        assert (tracks.end_seconds, tracks.ends_with_frames) == (2.0, True)  # an end cuts the sound, too
+    with VideoSource(tmp_path / "clip.mp4") as source:
+        for ends_with_frames in (False, True):
+            with source.aux_tracks(ends_with_frames) as tracks:
+                assert (tracks.end_seconds, tracks.ends_with_frames) == (None, ends_with_frames)
+
+
+@pytest.mark.parametrize(("index", "time_seconds"), [(20, 0.8), (50, 2.0), (99, 3.96)])
+def test_reading_resumes_at_the_same_frame(tmp_path, index, time_seconds):
+    path = write_clip(tmp_path / "clip.mp4", frame_count=100, options={"g": "50"})
+    with VideoSource(path, resume_at=ResumePoint(index, time_seconds)) as source:
+        frames = list(iter(source.read, None))
+    assert [number_of(frame.image) for frame in frames] == list(range(index, 100))
+    assert [frame.index for frame in frames] == list(range(index, 100))
+
+
+@needs_shared_data
 @pytest.mark.parametrize("name", ["bottle-detection.mp4", "car-detection.mp4", "one-by-one-person-detection.mp4"])
-def test_real_videos_come_whole(name):
-    path = SHARED_VIDEOS / name
+def test_real_videos_are_read_whole(name):
+    path = SHARED_DATA / "videos" / name
     stated = probe(path)
     with VideoSource(path) as source:
         assert source.rate == Fraction(stated["r_frame_rate"])

@@ -1,4 +1,4 @@
-"""The sidecar read back, as JSON lines and as a table, and drawn over time."""
+"""Sidecars are written as CSV, read back from JSON lines and CSV, and drawn over time."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from conftest import RunLivecam
 from media_clips import numbered_image, result_of, write_clip
 
 from live_cam.errors import SourceError
+from live_cam.evaluation.timeline import Timeline, read_timeline
+from live_cam.evaluation.timeline_plot import steps_of
 from live_cam.frame import Explanation, Prediction
 from live_cam.sinks.sidecar import SidecarSink
-from live_cam.timeline import Timeline, read_timeline
-from live_cam.timeline_plot import steps_of
 
 CAT, DOG, COW = (
     Prediction(281, 'tabby, "cat"', 0.75, 3.0),
@@ -41,7 +41,7 @@ def explanation_of(*predictions: Prediction, heatmap=HALF_HOT) -> Explanation:
 # --- the table
 
 
-def test_a_name_that_ends_in_csv_gets_a_table(tmp_path: Path):
+def test_a_name_that_ends_in_csv_gives_a_table(tmp_path: Path):
     path = write_sidecar(tmp_path / "s.CSV", [explanation_of(CAT, DOG), explanation_of(CAT, COW, heatmap=[[0, 0]])])
     assert path.read_bytes().count(b"\r\n") == 3  # RFC 4180
     first, second = csv.DictReader(path.open(encoding="utf-8", newline=""))
@@ -58,7 +58,7 @@ def test_a_name_that_ends_in_csv_gets_a_table(tmp_path: Path):
     assert (second["peak"], second["centroid_x"], second["centroid_y"]) == ("0.0", "", "")
 
 
-def test_a_model_without_probabilities_gets_columns_of_values(tmp_path: Path):
+def test_a_model_without_probabilities_gives_columns_of_values(tmp_path: Path):
     path = write_sidecar(tmp_path / "s.csv", [explanation_of(Prediction(0, "up", None, 17.5))])
     (row,) = csv.DictReader(path.open(encoding="utf-8", newline=""))
     assert (row["explained_value"], row["value_1"]) == ("17.5", "17.5")
@@ -69,12 +69,12 @@ def test_a_model_without_probabilities_gets_columns_of_values(tmp_path: Path):
 
 
 @pytest.mark.parametrize("name", ["s.jsonl", "s.csv"])
-def test_both_forms_tell_the_same(tmp_path: Path, name: str):
+def test_json_lines_and_csv_give_the_same_timeline(tmp_path: Path, name: str):
     frames = [explanation_of(CAT, DOG), explanation_of(COW, DOG), explanation_of(CAT, COW, heatmap=[[0, 0]])]
     timeline = read_timeline(write_sidecar(tmp_path / name, frames))
     assert timeline.times_seconds.tolist() == [0, 0.25, 0.5]
     assert timeline.are_probabilities
-    assert timeline.leading_classes(2) == [281, 345]  # 1.5 and 1.0 in all
+    assert timeline.leading_classes(2) == [281, 345]  # sums 1.5 and 1.0
     assert timeline.scores_of(207).tolist()[:2] == [0.125, 0.125]
     assert np.isnan(timeline.scores_of(207)[2])
     assert list(timeline.explained_runs()) == [(0, 2, 207), (2, 3, 345)]
@@ -83,21 +83,33 @@ def test_both_forms_tell_the_same(tmp_path: Path, name: str):
     assert np.isnan(timeline.centroids_xy[2]).all()
 
 
-def test_half_a_line_at_the_end_of_a_killed_run_is_left_out(tmp_path: Path):
+@pytest.mark.parametrize("name", ["s.jsonl", "s.csv"])
+def test_labels_with_any_characters_are_read_back(tmp_path: Path, name: str):
+    # Line ends of Unicode, of which JSON lines use "\n" only; and characters that CSV must quote.
+    labels = ["a\u2028b", "a\u2029b", "a\x85b", "a\x0bb\x0cc\x1cd", "a\nb", "a\r\nb", "a\rb", '"a", b', " a;\t", "'"]
+    predictions = [Prediction(index, label, 0.5, 0.5) for index, label in enumerate(labels)]
+    timeline = read_timeline(write_sidecar(tmp_path / name, [explanation_of(*predictions)] * 2))
+    assert timeline.labels == dict(enumerate(labels))
+    assert timeline.class_indices.tolist() == [list(range(len(labels)))] * 2
+
+
+def test_half_a_line_after_a_killed_process_is_left_out(tmp_path: Path):
     path = write_sidecar(tmp_path / "s.jsonl", [explanation_of(CAT, DOG)] * 3)
     path.write_bytes(path.read_bytes()[:-20])
     assert len(read_timeline(path).times_seconds) == 2
 
 
-@pytest.mark.parametrize("text", ["", "no json\n", '{"index": 0}\n', "[]\n", "3\n"])
+@pytest.mark.parametrize(
+    "text", ["", "no json\n", '{"index": 0}\n', "[]\n", "3\n", pytest.param(200_000 * "x" + "\n", id="a long line")]
+)
 @pytest.mark.parametrize("name", ["s.jsonl", "s.csv"])
-def test_what_is_no_sidecar_takes_one_line(tmp_path: Path, name: str, text: str):
+def test_other_files_are_a_one_line_error(tmp_path: Path, name: str, text: str):
     (tmp_path / name).write_text(text)
-    with pytest.raises(SourceError, match=f"{name} is no sidecar of livecam; make one with --sidecar"):
+    with pytest.raises(SourceError, match=f"{name} is not a sidecar of livecam; write one with the sidecar option"):
         read_timeline(tmp_path / name)
 
 
-def test_many_frames_become_medians_in_a_band():
+def test_many_frames_are_reduced_to_medians_and_a_band():
     times = np.arange(24_000) / 100
     values = np.where(np.arange(24_000) % 100 == 0, 1.0, 0.25)  # one frame in a hundred flashes
     values[:12_000] = np.nan
@@ -112,7 +124,7 @@ def test_many_frames_become_medians_in_a_band():
 
 
 def write_long_sidecar(path: Path) -> Path:
-    """Two seconds: a cat, then a cow, whose evidence wanders from left to right."""
+    """Writes two seconds of a cat, then a cow, whose evidence moves from left to right."""
     frames = []
     for index in range(50):
         heatmap = np.zeros((2, 8))
@@ -125,7 +137,7 @@ def write_long_sidecar(path: Path) -> Path:
     return path
 
 
-def test_the_figure_has_300_dots_an_inch_and_thumbnails_of_the_right_moments(run_livecam: RunLivecam, tmp_path: Path):
+def test_the_figure_has_300_dots_per_inch_and_thumbnails(run_livecam: RunLivecam, tmp_path: Path):
     pytest.importorskip("matplotlib")
     write_long_sidecar(tmp_path / "s.jsonl")
     write_clip(tmp_path / "clip.mp4", frame_count=50)
@@ -137,42 +149,55 @@ def test_the_figure_has_300_dots_an_inch_and_thumbnails_of_the_right_moments(run
     assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.mp4", "s.jsonl", "t.png"]
 
 
-def test_the_thumbnails_are_of_the_moments_they_stand_above(tmp_path: Path):
+def test_the_thumbnails_show_the_frames_at_their_times(tmp_path: Path):
     pytest.importorskip("matplotlib")
     from media_clips import number_of
 
-    from live_cam.timeline_plot import thumbnails_of
+    from live_cam.evaluation.timeline_plot import thumbnails_of
 
     timeline = read_timeline(write_long_sidecar(tmp_path / "s.jsonl"))
     thumbnails = thumbnails_of(timeline, write_clip(tmp_path / "clip.mp4", frame_count=50))
-    assert [place for place, _ in thumbnails] == [number_of(image) for _, image in thumbnails]
-    # The middles of seven equal parts of 50 frames.
-    assert [place for place, _ in thumbnails] == [3, 10, 17, 24, 31, 38, 45]
+    assert [index for index, _ in thumbnails] == [number_of(image) for _, image in thumbnails]
+    # In the middles of seven equal parts of 50 frames.
+    assert [index for index, _ in thumbnails] == [3, 10, 17, 24, 31, 38, 45]
 
 
-def test_classes_of_equal_curves_are_both_named_and_no_name_lies_on_another(tmp_path: Path):
+@pytest.mark.parametrize(("labels", "shown", "row_count"), [
+    (['tabby, "cat"', "one $ or\ntwo $"], ['tabby, "cat"', "one $ or two $"], 1),
+    (["_background", "cat", "dog", "cow", "ox"], ["_background", "cat", "dog", "cow", "ox"], 1),
+    *[(["nnnn", *["n" * length] * 4], ["nnnn", *["n" * length] * 4], None) for length in range(12, 20)],
+    (["espresso maker, cup"] * 5, ["espresso maker, cup"] * 5, 2),
+    (["W" * 20] * 5, ["W" * 20] * 5, 3),  # two of these fit next to each other
+    (["a very long name, of which the end is left out"], ["a very long name, of whic…"], 1),
+])  # fmt: skip
+def test_the_legend_names_every_curve_and_hides_nothing(
+    tmp_path: Path, labels: list[str], shown: list[str], row_count: int | None
+):
     pytest.importorskip("matplotlib")
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    from live_cam.figures import figure_style
-    from live_cam.timeline_plot import timeline_figure
+    from live_cam.evaluation.plot_style import COLORS, figure_style
+    from live_cam.evaluation.timeline_plot import timeline_figure
 
-    costly = Prediction(1, "one $ or\ntwo $", CAT.probability, 3.0)
+    classes = [Prediction(index, label, 0.5, 1.0) for index, label in enumerate(labels)]
     with figure_style():
-        figure = timeline_figure(read_timeline(write_sidecar(tmp_path / "s.jsonl", [explanation_of(CAT, costly)] * 50)))
+        figure = timeline_figure(read_timeline(write_sidecar(tmp_path / "s.jsonl", [explanation_of(*classes)] * 50)))
         canvas = FigureCanvasAgg(figure)
         canvas.draw()
-        texts = figure.axes[0].texts
-        boxes = [text.get_window_extent(canvas.get_renderer()) for text in texts]
-    assert {text.get_text() for text in texts} == {'tabby, "cat"', "one $ or two $"}
-    assert not boxes[0].overlaps(boxes[1])
-    assert all(figure.bbox.contains(*corner) for box in boxes for corner in (box.min, box.max))
+        legend, renderer = figure.axes[0].get_legend(), canvas.get_renderer()
+        box, axes_box = (artist.get_window_extent(renderer) for artist in (legend, figure.axes[0]))
+        rows = {round(text.get_window_extent(renderer).y0) for text in legend.get_texts()}
+    assert [text.get_text() for text in legend.get_texts()] == shown
+    assert [line.get_color() for line in legend.get_lines()] == list(COLORS[: len(labels)])
+    assert [line.get_color() for line in figure.axes[0].get_lines()] == list(COLORS[: len(labels)])
+    assert row_count in (None, len(rows))
+    assert box.y0 > axes_box.y1
+    assert all(figure.bbox.contains(*corner) for corner in (box.min, box.max))
+    assert axes_box.x1 > 0.98 * figure.bbox.x1  # the legend did not make the axes narrower
 
 
 @pytest.mark.parametrize("name", ["t.pdf", "t.svg"])
-def test_other_kinds_of_figures_of_a_single_frame_of_a_model_of_numbers(
-    run_livecam: RunLivecam, tmp_path: Path, name: str
-):
+def test_pdf_and_svg_figures_of_one_frame_of_a_regression(run_livecam: RunLivecam, tmp_path: Path, name: str):
     pytest.importorskip("matplotlib")
     write_sidecar(tmp_path / "s.csv", [explanation_of(Prediction(0, "up", None, 17.5), heatmap=[[0]])])
     made = run_livecam("plot", "--sidecar", "s.csv", "--output", name, "--quiet", cwd=tmp_path)
@@ -180,15 +205,15 @@ def test_other_kinds_of_figures_of_a_single_frame_of_a_model_of_numbers(
     assert (tmp_path / name).read_bytes()[:5] in (b"%PDF-", b"<?xml")
 
 
-def test_errors_of_plot_take_one_line_and_leave_nothing(run_livecam: RunLivecam, tmp_path: Path):
+def test_errors_of_plot_take_one_line_and_leave_no_file(run_livecam: RunLivecam, tmp_path: Path):
     pytest.importorskip("matplotlib")
     sidecar = tmp_path / "s.jsonl"
     sidecar.write_text(json.dumps({"index": 0}) + "\n")
     for arguments, words in (
-        (["--sidecar", sidecar, "--output", tmp_path / "t.png"], "no sidecar"),
+        (["--sidecar", sidecar, "--output", tmp_path / "t.png"], "not a sidecar"),
         (["--sidecar", tmp_path / "none.jsonl", "--output", tmp_path / "t.png"], "cannot read"),
         (["--sidecar", sidecar, "--output", tmp_path / "t.docx"], ".png, .pdf, .svg"),
-        (["--sidecar", sidecar, "--output", sidecar.with_suffix(".png"), "--video", "none.mp4"], "no sidecar"),
+        (["--sidecar", sidecar, "--output", sidecar.with_suffix(".png"), "--video", "none.mp4"], "not a sidecar"),
     ):
         done = run_livecam("plot", *arguments)
         assert done.returncode == 1
@@ -197,7 +222,7 @@ def test_errors_of_plot_take_one_line_and_leave_nothing(run_livecam: RunLivecam,
     assert sorted(tmp_path.iterdir()) == [sidecar]
 
 
-def test_without_matplotlib_it_says_what_to_install(run_livecam: RunLivecam, tmp_path: Path):
+def test_without_matplotlib_the_error_says_what_to_install(run_livecam: RunLivecam, tmp_path: Path):
     program = "import sys, runpy; sys.modules['matplotlib'] = None; runpy.run_module('live_cam', run_name='__main__')"
     import subprocess
     import sys
@@ -209,13 +234,13 @@ def test_without_matplotlib_it_says_what_to_install(run_livecam: RunLivecam, tmp
     )  # fmt: skip
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
-    assert "plot needs matplotlib" in line
+    assert "plots need matplotlib" in line
     assert "pip install" in line
 
 
 def test_a_timeline_of_frames_without_evidence_can_be_drawn(tmp_path: Path):
     pytest.importorskip("matplotlib")
-    from live_cam.timeline_plot import plot_timeline
+    from live_cam.evaluation.timeline_plot import plot_timeline
 
     nothing = write_sidecar(tmp_path / "s.jsonl", [explanation_of(CAT, DOG, heatmap=[[0, 0]])] * 5)
     assert isinstance(read_timeline(nothing), Timeline)

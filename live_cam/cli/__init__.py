@@ -1,57 +1,110 @@
-"""The command line: the only place that prints, reads the environment, or exits."""
+"""The command line: the only place that prints, reads the environment, silences native stderr, or exits."""
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import threading
+from dataclasses import replace
 from typing import NoReturn
 
 import typer
 
-from live_cam import __version__
 from live_cam.cli import options
+from live_cam.cli.archive import archive
 from live_cam.cli.bench import bench
+from live_cam.cli.doctor import doctor
 from live_cam.cli.evaluate import evaluate
+from live_cam.cli.inspect import inspect
+from live_cam.cli.models import models
 from live_cam.cli.plot import plot
 from live_cam.cli.render import render
-from live_cam.cli.stderr import missing_library_line, own_stderr
-from live_cam.errors import LiveCamError
+from live_cam.cli.search import search
+from live_cam.cli.serve import serve
+from live_cam.cli.shared_options import SHARED_OPTIONS, with_settings
+from live_cam.cli.sources import NamedSources, named_sources
+from live_cam.cli.stderr import missing_library_line, take_over_stderr
+from live_cam.errors import LiveCamError, SettingError
+from live_cam.settings import (
+    CameraSettings,
+    ExplainerSettings,
+    FeedSettings,
+    JobSettings,
+    LimitSettings,
+    OutputSettings,
+    RetrySettings,
+    SourceSettings,
+)
+from live_cam.version import __version__
+
+_EXAMPLES = """Shows, live, what an image classifier looks at.
+
+\b
+Examples:
+  livecam 0                                  camera 0 in a window; h shows its keys
+  livecam --demo                             no camera needed
+  livecam clip.mp4 --output annotated.mp4
+  livecam rtsp://camera/stream --model mobilenetv2
+  livecam photo.jpg --output heat.jpg
+  livecam photos/ --output heat/ --html report.html
+  livecam inspect my.keras                   what livecam finds in a model
+  livecam bench                              how fast this machine is
+
+A SOURCE is a camera's index, a video, an image, a URL, a folder of images,
+or several files of a kind. A file named like a command is ./bench.
+The options --webcam, --video, --image and --demo name a source, too.
+Switches without a value are off by default.
+"""
 
 app = typer.Typer(
+    cls=options.Group,
     add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+_COMMANDS = {
+    command.__name__: command
+    for command in (serve, archive, search, bench, evaluate, render, plot, models, inspect, doctor)
+}
+for command in _COMMANDS.values():
+    app.command(cls=options.Command)(command)
 
 
 def main() -> NoReturn:
-    """Entry point of ``livecam`` and ``python -m live_cam``: runs, and turns errors into one line and an exit code."""
-    stderr = own_stderr()
+    """Runs ``livecam`` and ``python -m live_cam``: errors become one line and an exit code."""
+    # For a quicker start: numpy's BLAS would start a thread per core, all of which spin for a while, and Python would
+    # look for garbage again and again while modules are loaded.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    gc.set_threshold(10_000)
+    take_over_stderr()
     try:
         app(standalone_mode=True)
         _exit(0)
     except LiveCamError as error:
-        print(f"livecam: {error}", file=stderr, flush=True)
-        _exit(1)
+        _exit_with(f"livecam: {options.with_option_names(str(error))}")
     except ImportError as error:
         line = missing_library_line(error)
         if line is None:
             raise
-        print(f"livecam: {line}", file=stderr, flush=True)
-        _exit(1)
+        _exit_with(f"livecam: {line}")
     except KeyboardInterrupt:
         _exit(130)
     except SystemExit as error:
         _exit(error.code if isinstance(error.code, int) else int(error.code is not None))
 
 
+def _exit_with(line: str) -> NoReturn:
+    print(line, file=sys.stderr, flush=True)
+    _exit(1)
+
+
 def _exit(code: int) -> NoReturn:
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
-    except BrokenPipeError:  # as in "livecam models | head -1"; else Python complains of it once more
+    except BrokenPipeError:  # as in "livecam models | head -1"; otherwise Python complains once more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if any(thread.name.startswith("livecam-") for thread in threading.enumerate()):
         # A thread that hangs in a driver or a conversion would crash the interpreter on its way out.
@@ -65,9 +118,11 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(invoke_without_command=True)
-def watch(
+@app.callback(invoke_without_command=True, help=_EXAMPLES)
+@with_settings(*SHARED_OPTIONS)
+def run(
     context: typer.Context,
+    *,
     webcam: options.Webcam = None,
     video: options.Video = None,
     image: options.Image = None,
@@ -77,29 +132,8 @@ def watch(
     max_frames: options.MaxFrames = None,
     camera_size: options.CameraSize = None,
     camera_fps: options.CameraFps = None,
-    model: options.Model = "efficientnet-lite0",
-    weights: options.Weights = None,
-    labels: options.Labels = None,
-    preprocess: options.Preprocess = "auto",
-    output_name: options.OutputName = None,
-    unsafe_model: options.UnsafeModel = False,
-    fit: options.Fit = "stretch",
-    input_size: options.InputSize = None,
-    engine: options.Engine = "auto",
-    threads: options.Threads = None,
-    target: options.Target = None,
-    contrast: options.Contrast = None,
-    method: options.Method = "grad-cam",
-    layer: options.Layer = None,
-    score: options.Score = "logit",
-    top_maps: options.TopMaps = 1,
-    top_k: options.TopK = 3,
-    colormap: options.Colormap = "turbo",
-    opacity: options.Opacity = 0.6,
-    blend: options.Blend = "heat",
-    smooth: options.Smooth = 0.15,
-    view: options.View = "overlay",
-    mirror: options.Mirror = False,
+    explainer: ExplainerSettings,
+    feed: FeedSettings,
     output: options.Output = None,
     codec: options.Codec = None,
     quality: options.Quality = None,
@@ -107,87 +141,81 @@ def watch(
     sidecar: options.Sidecar = None,
     heatmaps: options.Heatmaps = None,
     report: options.Report = None,
+    html: options.Html = None,
     overwrite: options.Overwrite = False,
     resume: options.Resume = False,
     quiet: options.Quiet = False,
     json_progress: options.JsonProgress = False,
     show: options.Show = None,
     loop: options.Loop = False,
-    retry: options.RetryTimes = None,
+    retry: options.Retry = None,
     max_cpu: options.MaxCpu = None,
     fps: options.Fps = None,
-    version: bool = typer.Option(False, "--version", callback=_show_version, is_eager=True, help="Print the version."),
+    version: bool = typer.Option(
+        False, "--version", callback=_show_version, is_eager=True, metavar="", help="Print the version."
+    ),
 ) -> None:
-    """Shows, live, what an image classifier looks at.
-
-    Give one source: --webcam, --video, --image or --demo.
-    """
+    """Runs the main command; its help is ``_EXAMPLES``."""
     if context.invoked_subcommand is not None:
         return
-    given = [webcam is not None, video is not None, image is not None, demo]
-    if not any(given):
+    by_option = {"--webcam": webcam is not None, "--video": video is not None, "--image": image is not None}
+    options_given = [option for option, is_given in {**by_option, "--demo": demo}.items() if is_given]
+    if not options_given and not context.args:
         if len(sys.argv) > 1:
-            raise typer.BadParameter("give one of --webcam, --video, --image and --demo", ctx=context)
+            raise typer.BadParameter("give a source: a camera's index, a file, a URL or --demo", ctx=context)
         print(context.get_help())
         return
-    if sum(given) > 1:
-        raise typer.BadParameter("give only one of --webcam, --video, --image and --demo", ctx=context)
-    from live_cam.cli.watching import watch_batch, watch_source
-    from live_cam.render.views import RenderSettings
-    from live_cam.run.batch import is_batch
-    from live_cam.run.session import Limits, OutputSettings, SessionSettings, SourceSettings
+    sources = _sources(context, options_given, webcam, video, image)
+    first = sources.names[0] if sources else None
+    kind = sources.kind if sources else None
+    from live_cam.cli.console import Console
+    from live_cam.cli.watch import watch
 
-    settings = SessionSettings(
-        source=SourceSettings(webcam, video, image, start, end, loop, max_frames, camera_size, camera_fps, retry),
-        explainer={
-            "model": model,
-            "weights": weights,
-            "labels": labels,
-            "preprocess": preprocess,
-            "output_name": output_name,
-            "unsafe": unsafe_model,
-            "fit": fit,
-            "input_size": input_size,
-            "layer": layer,
-            "method": method,
-            "score": score,
-            "top_maps": top_maps,
-            "contrast": contrast,
-            "engine": engine,
-            "threads": threads,
-            "top_k": top_k,
-        },
-        target=target,
-        render=RenderSettings(colormap, opacity, blend, view, mirror),
-        output=OutputSettings(output, sidecar, heatmaps, report, overwrite, codec, quality, audio, show, resume),
-        smooth_seconds=smooth,
-        limits=Limits(max_cpu, fps),
-        environment=os.environ,
+    settings = JobSettings(
+        source=SourceSettings(
+            webcam=int(first) if first is not None and kind == "webcam" else None,
+            video=first if kind == "video" else None,
+            image=first if kind == "images" else None,
+            start_seconds=start,
+            end_seconds=end,
+            loop=loop,
+            max_frames=max_frames,
+            camera=CameraSettings.parse(camera_size, camera_fps),
+            retry=RetrySettings.parse(retry),
+        ),
+        explainer=explainer,
+        feed=replace(feed, limits=LimitSettings(max_cpu, fps)),
+        output=OutputSettings(
+            output=options.path_of(output),
+            sidecar=options.path_of(sidecar),
+            heatmaps=options.path_of(heatmaps),
+            report=options.path_of(report),
+            overwrite=overwrite,
+            codec=codec,
+            quality=quality,
+            audio=audio,
+            show=show,
+            resume=resume,
+            folders=options.folders_among(output, sidecar, heatmaps, report),
+            html=options.path_of(html),
+        ),
     )
-    watching = watch_batch if is_batch(settings.source, settings.output) else watch_source
-    watching(settings, quiet, json_progress)
+    watch(settings, sources, Console(quiet, json_progress), os.environ)
 
 
-app.command()(bench)
-app.command()(evaluate)
-app.command()(render)
-app.command()(plot)
-
-
-@app.command()
-def models(
-    clear_cache: bool = typer.Option(False, "--clear-cache", help="Delete the converted models of earlier runs."),
-) -> None:
-    """Lists the models known by name."""
-    from live_cam.cli.models import clear, list_models
-
-    clear() if clear_cache else list_models()
-
-
-@app.command()
-def doctor() -> None:
-    """Checks what livecam needs on this machine, with a hint for each failure."""
-    from live_cam.cli.doctor import print_diagnosis
-
-    if not print_diagnosis():
-        raise typer.Exit(1)
+def _sources(
+    context: typer.Context, options_given: list[str], webcam: int | None, video: str | None, image: str | None
+) -> NamedSources | None:
+    """Returns the sources that are given as words or by an option; None for the demo."""
+    words = context.args
+    if len(options_given) > 1:
+        raise typer.BadParameter(f"give only one of {' and '.join(options_given)}", ctx=context)
+    if words and options_given:
+        raise SettingError(f"the source is given twice, as {words[0]} and by {options_given[0]}; give it once")
+    if words:
+        return named_sources(words, _COMMANDS)
+    if webcam is not None:
+        return NamedSources("webcam", (str(webcam),))
+    if video is not None:
+        return NamedSources("video", (video,))
+    return None if image is None else NamedSources("images", (image,))

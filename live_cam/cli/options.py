@@ -1,265 +1,275 @@
-"""The options of ``livecam``, each with its help and its panel."""
+"""The command line's parser, and the options of sources, outputs and live views with their help and panels."""
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
-from live_cam.cam import CAM_METHODS, SCORE_CAM
-from live_cam.cli.times import seconds_of
-from live_cam.sinks.codecs import CODECS, CONTAINERS, DEFAULT_QUALITY
+from live_cam.settings import DEFAULT_QUALITY
+from live_cam.sinks.video.codecs import CODECS, CONTAINERS
 
-_SOURCE, _MODEL, _EXPLANATION = "Source", "Model", "Explanation"
-_PICTURE, _OUTPUT, _LIVE = "Picture", "Output", "Live"
+_SOURCE, _OUTPUT, _LIVE = "Source", "Output", "Live"
+_CLOCK = re.compile(r"(?:(?:(\d+):)?([0-5]?\d):)?(\d+(?:\.\d*)?|\.\d+)")
+_UNITS_SECONDS = {"s": 1, "m": 60, "h": 3600}
 
-Webcam: TypeAlias = Annotated[
-    int | None, typer.Option("--webcam", metavar="N", help="A camera by its number, from 0.", rich_help_panel=_SOURCE)
-]
+_FLAG_ARGUMENT = re.compile(r"\b([a-z_]+)=True\b")
+# Not a part of a path.
+_ARGUMENT = re.compile(r"(?<![\w./\\-])max_frames(?![\w./\\-])")
+_FOLDER_ARGUMENT = re.compile(r"\bcalibrate=DIR\b")
+# Flags whose option has another name than the argument.
+_FLAGS = {"unsafe": "--unsafe-model"}
+
+
+class Command(TyperCommand):
+    """A command whose ``--help`` has no type."""
+
+    def get_help_option(self, ctx: Any) -> Any:
+        """Returns the option ``--help``."""
+        return _without_type(super().get_help_option(ctx))
+
+
+class Group(TyperGroup):
+    """A group of commands whose ``--help`` has no type, and that takes sources instead of a command.
+
+    If the first word that is no option is not the name of a command, all such words are sources. They may stand
+    before, between and after the options; the callback finds them in ``context.args``.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**{**settings, "subcommand_metavar": "[SOURCE]... | COMMAND [ARGS]..."})
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Returns the words that are left for a command, or the sources."""
+        words: list[str] = []
+        options: list[str] = []
+        left = list(args)
+        while left:
+            # The parser of a group stops at the first word.
+            _, rest, _ = self.make_parser(ctx).parse_args(args=list(left))
+            option_count = len(left) - len(rest)
+            if rest and not words and rest[0] in self.commands:
+                return super().parse_args(ctx, args)
+            options += left[:option_count]
+            # Behind "--", everything is a word.
+            word_count = len(rest) if options[-1:] == ["--"] else 1
+            words += rest[:word_count]
+            left = rest[word_count:]
+        super().parse_args(ctx, options)
+        ctx.args = words
+        return words
+
+    def get_help_option(self, ctx: Any) -> Any:
+        """Returns the option ``--help``."""
+        return _without_type(super().get_help_option(ctx))
+
+
+def _without_type(option: Any) -> Any:
+    if option is not None:
+        option.metavar = ""
+    return option
+
+
+def with_option_names(text: str) -> str:
+    """Returns a message with options instead of Python arguments: "resume=True" becomes "--resume"."""
+    text = _FOLDER_ARGUMENT.sub("--calibrate DIR", _ARGUMENT.sub("--max-frames", text))
+    return _FLAG_ARGUMENT.sub(lambda match: _FLAGS.get(match[1], f"--{match[1].replace('_', '-')}"), text)
+
+
+def seconds_of(text: str) -> float:
+    """Returns the seconds of "90", "90.5", "1:30" or "0:01:30.500".
+
+    Raises:
+        typer.BadParameter: The text is no time.
+    """
+    match = _CLOCK.fullmatch(text.strip())
+    if match is None or (match[2] is not None and float(match[3]) >= 60):
+        raise typer.BadParameter(f"{text!r} is no time; give seconds (90.5) or hh:mm:ss.fff (0:01:30.500)")
+    return 3600 * int(match[1] or 0) + 60 * int(match[2] or 0) + float(match[3])
+
+
+def duration_of(text: str) -> float:
+    """Returns the seconds of "90", "0.5s", "2m", "1h" or "1:30".
+
+    Raises:
+        typer.BadParameter: The text is no duration.
+    """
+    number, unit_seconds = text.strip(), 1
+    if number[-1:] in _UNITS_SECONDS and ":" not in number:
+        number, unit_seconds = number[:-1], _UNITS_SECONDS[number[-1]]
+    try:
+        return unit_seconds * seconds_of(number)
+    except typer.BadParameter:
+        raise typer.BadParameter(f"{text!r} is no duration; give seconds, 0.5s, 2m, 1h or 1:30") from None
+
+
+def path_of(name: str | None) -> Path | None:
+    """Returns the path of an output; None if none is given."""
+    return None if name is None else Path(name)
+
+
+def folders_among(*names: str | None) -> tuple[Path, ...]:
+    """Returns the outputs that are folders by name: "results.2024/" ends in a slash, which a ``Path`` drops."""
+    slashes = tuple(filter(None, (os.sep, os.altsep)))
+    return tuple(Path(name) for name in names if name is not None and name.endswith(slashes))
+
+
+def option(panel: str, *names: str, metavar: str, help: str, **settings: Any) -> Any:  # noqa: A002
+    """Returns an option with a value, in a panel of ``--help``."""
+    return typer.Option(*names, metavar=metavar, help=help, rich_help_panel=panel, **settings)
+
+
+def flag(panel: str, *names: str, help: str) -> Any:  # noqa: A002
+    """Returns an option without a value, in a panel of ``--help``."""
+    return typer.Option(*names, metavar="", help=help, rich_help_panel=panel)
+
+
+Webcam: TypeAlias = Annotated[int | None, option(_SOURCE, metavar="N", help="A camera by its index, from 0.")]
 Video: TypeAlias = Annotated[
     str | None,
-    typer.Option(
-        "--video",
+    option(
+        _SOURCE,
         metavar="PATH|URL",
-        help='A video file, an rtsp/http(s) URL, or several files as "clips/*.mp4" with a folder as --output.',
-        rich_help_panel=_SOURCE,
+        help='A video file, an rtsp:// or http(s):// URL, or several files: "clips/*.mp4" with a folder as --output.',
     ),
 ]
-Image: TypeAlias = Annotated[
-    str | None, typer.Option("--image", metavar="PATH", help="A picture.", rich_help_panel=_SOURCE)
-]
-Demo: TypeAlias = Annotated[
-    bool, typer.Option("--demo", help="Photographs in motion; needs no camera.", rich_help_panel=_SOURCE)
-]
+Image: TypeAlias = Annotated[str | None, option(_SOURCE, metavar="PATH", help="An image file.")]
+Demo: TypeAlias = Annotated[bool, flag(_SOURCE, "--demo", help="Photographs in motion; needs no camera.")]
 Start: TypeAlias = Annotated[
     float | None,
-    typer.Option(
+    option(
+        _SOURCE,
         metavar="TIME",
         parser=seconds_of,
-        help="Begin there in the video: seconds, or hh:mm:ss.fff.",
-        rich_help_panel=_SOURCE,
+        help="Start the video at this time: seconds, or hh:mm:ss.fff. Default: its beginning.",
     ),
 ]
 End: TypeAlias = Annotated[
     float | None,
-    typer.Option(metavar="TIME", parser=seconds_of, help="End there, likewise.", rich_help_panel=_SOURCE),
+    option(
+        _SOURCE,
+        metavar="TIME",
+        parser=seconds_of,
+        help="Stop at this time (same format as --start). Default: the end of the video.",
+    ),
+]
+MaxFrames: TypeAlias = Annotated[
+    int | None, option(_SOURCE, metavar="N", min=1, help="Stop after N frames. Default: no limit.")
 ]
 CameraSize: TypeAlias = Annotated[
     str | None,
-    typer.Option(metavar="WxH", help="Ask the camera for this size, such as 1280x720.", rich_help_panel=_SOURCE),
+    option(_SOURCE, metavar="WxH", help="Ask the camera for this size, such as 1280x720. Default: the camera's own."),
 ]
 CameraFps: TypeAlias = Annotated[
-    float | None, typer.Option(metavar="N", help="Ask the camera for N frames a second.", rich_help_panel=_SOURCE)
-]
-MaxFrames: TypeAlias = Annotated[
-    int | None, typer.Option(metavar="N", min=1, help="End after N frames.", rich_help_panel=_SOURCE)
+    float | None,
+    option(_SOURCE, metavar="N", help="Ask the camera for N frames per second. Default: the camera's own."),
 ]
 
-Model: TypeAlias = Annotated[
-    str,
-    typer.Option(
-        metavar="NAME|PATH", help="A name (see: livecam models) or a .keras/.h5 file.", rich_help_panel=_MODEL
-    ),
-]
-Weights: TypeAlias = Annotated[
-    str | None, typer.Option(metavar="PATH", help="Weights for a model given by name.", rich_help_panel=_MODEL)
-]
-Labels: TypeAlias = Annotated[
-    str | None, typer.Option(metavar="PATH", help="Class names: one a line, or JSON.", rich_help_panel=_MODEL)
-]
-Preprocess: TypeAlias = Annotated[
-    str,
-    typer.Option(
-        metavar="NAME",
-        help="How the network wants its pixels: auto, raw, unit, tf, torch, caffe, lite.",
-        rich_help_panel=_MODEL,
-    ),
-]
-OutputName: TypeAlias = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help="Of a model with several outputs, the one to explain.", rich_help_panel=_MODEL),
-]
-UnsafeModel: TypeAlias = Annotated[
-    bool,
-    typer.Option("--unsafe-model", help="Run the code that a model file's Lambda layers hold.", rich_help_panel=_MODEL),
-]
-Fit: TypeAlias = Annotated[
-    str,
-    typer.Option(
-        metavar="NAME",
-        help="stretch (the whole frame), crop (its middle) or pad (the whole frame with borders).",
-        rich_help_panel=_MODEL,
-    ),
-]
-InputSize: TypeAlias = Annotated[
-    int | None, typer.Option(metavar="N", help="Pixels a side the network sees.", rich_help_panel=_MODEL)
-]
-Engine: TypeAlias = Annotated[
-    str, typer.Option(metavar="NAME", help="auto, litert or tensorflow.", rich_help_panel=_MODEL)
-]
-Threads: TypeAlias = Annotated[
-    int | None,
-    typer.Option(metavar="N", min=1, help="For LiteRT; one a core if not given.", rich_help_panel=_MODEL),
-]
-
-Target: TypeAlias = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME|INDEX", help="The class to explain; the top class if not given.", rich_help_panel=_EXPLANATION
-    ),
-]
-Contrast: TypeAlias = Annotated[
-    str | None,
-    typer.Option(metavar="NAME|INDEX", help="Explain why not this class.", rich_help_panel=_EXPLANATION),
-]
-Method: TypeAlias = Annotated[
-    str,
-    typer.Option(
-        metavar="NAME", help=f"{', '.join(CAM_METHODS)}; {SCORE_CAM} (seconds a frame).", rich_help_panel=_EXPLANATION
-    ),
-]
-Layer: TypeAlias = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME",
-        help="The target layer, or several with commas; found if not given.",
-        rich_help_panel=_EXPLANATION,
-    ),
-]
-Score: TypeAlias = Annotated[
-    str, typer.Option(metavar="NAME", help="logit or probability.", rich_help_panel=_EXPLANATION)
-]
-TopMaps: TypeAlias = Annotated[
-    int,
-    typer.Option(
-        metavar="N", min=1, max=5, help="Explain N classes at once, one colour a class.", rich_help_panel=_EXPLANATION
-    ),
-]
-TopK: TypeAlias = Annotated[
-    int, typer.Option("--top-k", metavar="N", min=1, help="How many predictions.", rich_help_panel=_EXPLANATION)
-]
-
-Colormap: TypeAlias = Annotated[
-    str, typer.Option(metavar="NAME", help="turbo, jet, inferno, viridis, ...", rich_help_panel=_PICTURE)
-]
-Opacity: TypeAlias = Annotated[
-    float, typer.Option(metavar="0..1", help="Weight of the heatmap.", rich_help_panel=_PICTURE)
-]
-Blend: TypeAlias = Annotated[
-    str,
-    typer.Option(metavar="NAME", help="heat (cold areas show the raw frame) or constant.", rich_help_panel=_PICTURE),
-]
-Smooth: TypeAlias = Annotated[
-    float,
-    typer.Option(
-        metavar="SECONDS",
-        min=0,
-        help="Half-life of the heat and hold of the class; 0: each frame on its own.",
-        rich_help_panel=_PICTURE,
-    ),
-]
-View: TypeAlias = Annotated[
-    str, typer.Option(metavar="NAME", help="overlay, split, heatmap or original.", rich_help_panel=_PICTURE)
-]
-Mirror: TypeAlias = Annotated[
-    bool, typer.Option("--mirror", help="Turn the picture left to right.", rich_help_panel=_PICTURE)
-]
 
 Output: TypeAlias = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE", help=f"The annotated video ({', '.join(CONTAINERS)}) or image.", rich_help_panel=_OUTPUT
+    str | None,
+    option(
+        _OUTPUT,
+        metavar="FILE",
+        help=f"The annotated video ({', '.join(CONTAINERS)}) or image, or a folder for several. Default: none.",
     ),
 ]
 Codec: TypeAlias = Annotated[
     str | None,
-    typer.Option(
-        metavar="NAME",
-        help=f"{', '.join(CODECS)}; the file's usual one if not given.",
-        rich_help_panel=_OUTPUT,
-    ),
+    option(_OUTPUT, metavar="NAME", help=f"{', '.join(CODECS)}. Default: the usual one of the file format."),
 ]
 Quality: TypeAlias = Annotated[
     int | None,
-    typer.Option(
+    option(
+        _OUTPUT,
         metavar="0..100",
         min=0,
         max=100,
-        help=f"Of the video; {DEFAULT_QUALITY} if not given, 80 looks like the source.",
-        rich_help_panel=_OUTPUT,
+        help=f"Quality of the video; 80 looks like the source. Default: {DEFAULT_QUALITY}.",
     ),
 ]
-Audio: TypeAlias = Annotated[
-    bool, typer.Option("--audio/--no-audio", help="Copy the video's sound or leave it out.", rich_help_panel=_OUTPUT)
+Audio: TypeAlias = Annotated[bool, flag(_OUTPUT, "--audio/--no-audio", help="Copy the video's sound, or leave it out.")]
+Html: TypeAlias = Annotated[
+    str | None,
+    option(
+        _OUTPUT,
+        metavar="FILE.html",
+        help="One page about all images: thumbnails, predictions, and accuracy where folders are named like classes. "
+        "Default: none.",
+    ),
 ]
 Sidecar: TypeAlias = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE.jsonl",
-        help="Predictions and heatmap figures, a line a frame; a table if it ends in .csv.",
-        rich_help_panel=_OUTPUT,
+    str | None,
+    option(
+        _OUTPUT,
+        metavar="FILE",
+        help="Predictions and heatmap figures, one line per frame: JSON lines, or CSV for .csv. Default: none.",
     ),
 ]
 Heatmaps: TypeAlias = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE.npz", help="All maps, for numpy and for livecam render.", rich_help_panel=_OUTPUT),
+    str | None,
+    option(_OUTPUT, metavar="FILE.npz", help="All heatmaps, for numpy and for livecam render. Default: none."),
 ]
 Report: TypeAlias = Annotated[
-    Path | None, typer.Option(metavar="FILE.json", help="Counts and times of the run.", rich_help_panel=_OUTPUT)
+    str | None, option(_OUTPUT, metavar="FILE.json", help="Counts and timings of the job. Default: none.")
 ]
 Overwrite: TypeAlias = Annotated[
-    bool, typer.Option("--overwrite", help="Replace files that exist.", rich_help_panel=_OUTPUT)
+    bool,
+    flag(_OUTPUT, "--overwrite", help="Replace files that exist, and start unfinished ones again. Default: refused."),
 ]
 Resume: TypeAlias = Annotated[
     bool,
-    typer.Option("--resume", help="Go on with the video where a killed run stopped.", rich_help_panel=_OUTPUT),
-]
-Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.", rich_help_panel=_OUTPUT)]
-JsonProgress: TypeAlias = Annotated[
-    bool,
-    typer.Option(
-        "--json-progress", help="Progress on stdout for programs, a JSON object a line.", rich_help_panel=_OUTPUT
+    flag(
+        _OUTPUT,
+        "--resume",
+        help="Continue files whose job was killed or interrupted (a batch does so by itself), or ended earlier than it "
+        "does now. Default: refused.",
     ),
+]
+Quiet: TypeAlias = Annotated[bool, flag(_OUTPUT, "--quiet", "-q", help="Print errors only.")]
+JsonProgress: TypeAlias = Annotated[
+    bool, flag(_OUTPUT, "--json-progress", help="Progress on stdout for programs, one JSON object per line.")
 ]
 
 Show: TypeAlias = Annotated[
     bool | None,
-    typer.Option(
+    flag(
+        _LIVE,
         "--show/--no-show",
-        help="A window or none; by default for cameras and for files that nothing is made of.",
-        rich_help_panel=_LIVE,
+        help="Open a window or not. Default: a window for cameras and streams, and for files if nothing is written.",
     ),
 ]
-Loop: TypeAlias = Annotated[bool, typer.Option("--loop", help="Start a video again at its end.", rich_help_panel=_LIVE)]
-RetryTimes: TypeAlias = Annotated[
+Loop: TypeAlias = Annotated[
+    bool, flag(_LIVE, "--loop", help="Start a video again at its end. Default: only the demo in a window.")
+]
+Retry: TypeAlias = Annotated[
     str | None,
-    typer.Option(
-        "--retry",
+    option(
+        _LIVE,
         metavar="N|forever",
-        help="Try a lost camera or stream N times in a row, also at the start; "
-        "if not given, forever once it gave pictures.",
-        rich_help_panel=_LIVE,
+        help="Try a lost camera or stream N times in a row, also at the start. Default: forever once it gave frames.",
     ),
 ]
 MaxCpu: TypeAlias = Annotated[
     float | None,
-    typer.Option(
-        "--max-cpu",
+    option(
+        _LIVE,
         metavar="PERCENT",
         min=1,
         max=100,
-        help="Explain less often, to use at most this much of the whole machine.",
-        rich_help_panel=_LIVE,
+        help="Explain less often, to use at most this share of the machine's CPU time. Default: no limit.",
     ),
 ]
 Fps: TypeAlias = Annotated[
     float | None,
-    typer.Option(
-        "--fps",
+    option(
+        _LIVE,
         metavar="N",
         min=0.1,
-        help="Explanations a second at most; the picture stays as smooth as the camera's.",
-        rich_help_panel=_LIVE,
+        help="At most N explanations per second; the picture stays as smooth as the camera's. Default: no limit.",
     ),
 ]

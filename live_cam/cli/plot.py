@@ -9,24 +9,25 @@ import typer
 
 from live_cam.cli import options
 
-Recorded = Annotated[Path, typer.Option("--sidecar", metavar="FILE", help="What --sidecar wrote: .jsonl or .csv.")]
+SidecarFile = Annotated[Path, typer.Option("--sidecar", metavar="FILE", help="A sidecar, .jsonl or .csv.")]
 Figure = Annotated[
-    Path, typer.Option("--output", metavar="FILE.png", help="300 dpi; also .pdf and .svg. Needs matplotlib.")
+    Path,
+    typer.Option("--output", metavar="FILE.png", help="The figure; also .pdf or .svg. Needs matplotlib."),
 ]
 Thumbnails = Annotated[
-    Path | None, typer.Option("--video", metavar="PATH", help="The video it is of, for thumbnails above the curves.")
+    Path | None, typer.Option("--video", metavar="PATH", help="Its video, for thumbnails above the curves.")
 ]
 
 
 def plot(
-    sidecar: Recorded,
+    sidecar: SidecarFile,
     output: Figure,
     video: Thumbnails = None,
     overwrite: options.Overwrite = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Draws what the network saw in a video over time: probabilities, the explained class, where its evidence lies."""
-    from live_cam.timeline_plot import plot_timeline
+    from live_cam.evaluation.timeline_plot import plot_timeline
 
     plot_timeline(sidecar, output, video, overwrite)
     if not quiet:

@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from live_cam.cli import options
+from live_cam.cli.shared_options import with_settings
+from live_cam.settings import FeedSettings, OutputSettings
 
-RecordedVideo = Annotated[Path, typer.Option("--video", metavar="PATH", help="The video the heatmaps were made of.")]
-Recorded = Annotated[Path, typer.Option("--heatmaps", metavar="FILE.npz", help="What --heatmaps wrote.")]
-Drawn = Annotated[Path, typer.Option("--output", metavar="FILE", help="The annotated video.")]
-SmoothAgain = Annotated[
+Video = Annotated[Path, typer.Option("--video", metavar="PATH", help="The video that the heatmaps are of.")]
+Heatmaps = Annotated[Path, typer.Option("--heatmaps", metavar="FILE.npz", help="A file that --heatmaps wrote.")]
+Output = Annotated[Path, typer.Option("--output", metavar="FILE", help="The annotated video.")]
+Smooth = Annotated[
     float | None,
-    typer.Option(metavar="SECONDS", min=0, help="Half-life of the heat; as in the recorded run if not given."),
+    typer.Option(metavar="SECONDS", min=0, help="Half-life of the smoothing. Default: as in the recorded run."),
 ]
 
 
+@with_settings("colormap", "opacity", "blend", "view", "mirror", "panel")
 def render(
-    video: RecordedVideo,
-    heatmaps: Recorded,
-    output: Drawn,
-    colormap: options.Colormap = "turbo",
-    opacity: options.Opacity = 0.6,
-    blend: options.Blend = "heat",
-    smooth: SmoothAgain = None,
-    view: options.View = "overlay",
-    mirror: options.Mirror = False,
+    *,
+    video: Video,
+    heatmaps: Heatmaps,
+    output: Output,
+    feed: FeedSettings,
+    smooth: Smooth = None,
     codec: options.Codec = None,
     quality: options.Quality = None,
     audio: options.Audio = True,
@@ -35,16 +37,16 @@ def render(
     quiet: options.Quiet = False,
     json_progress: options.JsonProgress = False,
 ) -> None:
-    """Draws a video again from its heatmaps, in other colours, without running the network."""
-    from live_cam.cli.watching import watch_source
-    from live_cam.recorded import RecordedMaps
-    from live_cam.render.views import RenderSettings
-    from live_cam.run.rerender import drawing_again, recorded_explanations
-    from live_cam.run.session import OutputSettings
+    """Draws a video again from its heatmaps, in other colors, without running the network."""
+    from live_cam.cli.console import Console
+    from live_cam.cli.watch import watch_source
+    from live_cam.jobs.redraw import RecordedExplainer, expected_frames, redraw_settings
+    from live_cam.sinks.heatmap_reader import RecordedHeatmaps
 
-    maps = RecordedMaps(heatmaps)
-    made = OutputSettings(
-        output, overwrite=overwrite, codec=codec, quality=quality, audio=audio, show=False
-    )  # fmt: skip
-    session = drawing_again(maps, video, RenderSettings(colormap, opacity, blend, view, mirror), made, smooth)
-    watch_source(session, quiet, json_progress, recorded_explanations(maps))
+    recorded = RecordedHeatmaps(heatmaps)
+    files = OutputSettings(output, overwrite=overwrite, codec=codec, quality=quality, audio=audio, show=False)
+    feed = feed if smooth is None else replace(feed, smooth_seconds=smooth)
+    settings = redraw_settings(recorded, video, feed, files, keeps_smoothing=smooth is None)
+    explainer = RecordedExplainer(recorded)
+    console = Console(quiet, json_progress)
+    watch_source(settings, console, os.environ, lambda frame: explainer, expected_frames(recorded))

@@ -1,15 +1,18 @@
-"""The engine that runs the ``tf.function`` itself. Loading this module loads TensorFlow."""
+"""The engine that runs the functions of a grad-model with TensorFlow.
+
+Loading this module loads TensorFlow.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 import tensorflow as tf
 
-from live_cam.one_pass.gradmodel import GradModel
+from live_cam.gradmodel.grad_model import GradModel
 
 
 class TensorFlowEngine:
-    """Runs a grad-model where TensorFlow puts it: on the GPU if it sees one."""
+    """Runs a grad-model on the device that TensorFlow chooses: the GPU if it sees one."""
 
     name = "tensorflow"
 
@@ -31,11 +34,11 @@ class TensorFlowEngine:
         """See ``Engine.masked_forward``."""
         return self._masked_forward(tf.constant(pixels), tf.constant(mask)).numpy()
 
-    def side_by_side(self) -> tuple[TensorFlowEngine, ...]:
-        """See ``Engine.side_by_side``: TensorFlow uses every core itself."""
+    def replicas(self) -> tuple[TensorFlowEngine, ...]:
+        """See ``Engine.replicas``: TensorFlow already uses every core."""
         return (self,)
 
 
 def sees_gpu() -> bool:
-    """Whether TensorFlow would run on a GPU."""
+    """Returns whether TensorFlow would run on a GPU."""
     return bool(tf.config.list_physical_devices("GPU"))

@@ -1,1 +1,1 @@
-"""How far the maps can be trusted: ``livecam evaluate``."""
+"""Faithfulness of heatmaps, measured by ``livecam evaluate``; plots of evaluations and recordings."""

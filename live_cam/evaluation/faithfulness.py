@@ -1,9 +1,8 @@
-"""How far a heatmap tells the truth about a network: the published measures, as functions of arrays.
+"""Published metrics of a heatmap's faithfulness to its network, as functions of arrays.
 
-All work on what the network sees, its input of (h, w, 3) uint8 pixels. The map of a network covers its input from edge
-to edge, so nothing has to be laid back before anything is measured; boxes on the frame are laid on the input instead
-(``boxes_on_input``). Where the frame was padded, the padding is no part of the picture: it is neither dimmed, deleted
-nor blurred (``picture_mask``).
+All of them work on the network's input, (h, w, 3) uint8 pixels, which the map covers from edge to edge. Boxes on the
+frame are mapped to the input (``boxes_on_input``). If the frame was padded, the padding is not part of the image: it is
+neither dimmed, deleted nor blurred (``image_mask``).
 """
 
 from __future__ import annotations
@@ -13,39 +12,39 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 
-# What a deleted pixel becomes: the mean colour of ImageNet, near zero once normalized, as in the code that Petsiuk et
-# al. published.
-DELETED_COLOUR_BGR = (104, 117, 124)
-# Pixels of deviation for each pixel of the input's shorter side: 10 at 224. Theirs is 5 within a window of 11 pixels,
-# with which a network still knows many pictures.
+# The color of a deleted pixel: the mean color of ImageNet, which is near zero once normalized, as in the code published
+# by Petsiuk et al.
+DELETED_COLOR_BGR = (104, 117, 124)
+# Standard deviation of the blur, relative to the input's shorter side: 10 pixels at 224. Petsiuk et al. use 5 pixels in
+# a window of 11, after which a network still recognizes many images.
 BLUR_DEVIATION_SHARE = 10 / 224
 
 
 def heat_on_input(heatmap: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
-    """A map as shares of its own maximum, enlarged to the network's input.
+    """Returns the map relative to its maximum, enlarged to the network's input.
 
-    Divided by the maximum, not stretched from the minimum: a map that is warm everywhere stays so. Enlarged bilinearly
-    by the half-pixel-centre rule, as it is drawn.
+    It is divided by its maximum, not stretched from its minimum: a map that is warm everywhere stays warm everywhere.
+    It is enlarged bilinearly by the half-pixel-center rule, as in published figures.
 
     Args:
         heatmap: (rows, columns) float32, >= 0, at target-layer resolution, not normalized.
         size_wh: The input's width and height.
 
     Returns:
-        (h, w) float32 in [0, 1]; all zero where the map has no positive evidence.
+        (h, w) float32 in [0, 1]; all zero if the map has no positive evidence.
     """
     peak = float(heatmap.max())
     if not peak > 0:
         return np.zeros(size_wh[::-1], np.float32)
-    shares = (heatmap.astype(np.float64) / peak).astype(np.float32)
-    return np.clip(cv2.resize(shares, size_wh, interpolation=cv2.INTER_LINEAR), 0, 1)
+    heat = (heatmap.astype(np.float64) / peak).astype(np.float32)
+    return np.clip(cv2.resize(heat, size_wh, interpolation=cv2.INTER_LINEAR), 0, 1)
 
 
-def picture_mask(region_xywh: tuple[float, float, float, float], size_wh: tuple[int, int]) -> np.ndarray:
-    """Where the input shows the frame and not padding: (h, w) bool.
+def image_mask(region_xywh: tuple[float, float, float, float], size_wh: tuple[int, int]) -> np.ndarray:
+    """Returns where the input shows the frame, and not padding: (h, w) bool.
 
     Args:
-        region_xywh: What the input shows, as fractions of the frame; padding reaches outside 0..1.
+        region_xywh: What the input shows, as fractions of the frame; padding is outside of [0, 1].
         size_wh: The input's width and height.
     """
     x, y, width, height = region_xywh
@@ -56,84 +55,85 @@ def picture_mask(region_xywh: tuple[float, float, float, float], size_wh: tuple[
     return np.outer((down > 0) & (down < 1), (across > 0) & (across < 1))
 
 
-def dimmed(pixels: np.ndarray, heat: np.ndarray, is_picture: np.ndarray) -> np.ndarray:
-    """The explanation picture of Grad-CAM++ (Chattopadhay et al. 2018, section 4.1, arXiv:1710.11063).
+def dim(pixels: np.ndarray, heat: np.ndarray, is_image: np.ndarray) -> np.ndarray:
+    """Multiplies each pixel by the map: the explanation map of Grad-CAM++ (Chattopadhay et al. 2018, section 4.1).
 
-    Each pixel times the map: black where the map is zero, as it was where the map has its maximum.
+    The paper is arXiv:1710.11063. The result is black where the map is zero, and unchanged where it has its maximum.
 
     Args:
         pixels: (h, w, 3) uint8.
         heat: (h, w) float32 in [0, 1].
-        is_picture: (h, w) bool; other pixels stay.
+        is_image: (h, w) bool; other pixels are not changed.
 
     Returns:
         (h, w, 3) uint8.
     """
-    shares = np.where(is_picture, heat, 1)[..., np.newaxis]
-    return np.rint(pixels * shares).astype(np.uint8)
+    weights = np.where(is_image, heat, 1)[..., np.newaxis]
+    return np.rint(pixels * weights).astype(np.uint8)
 
 
 def drop_percent(confidence: float, dimmed_confidence: float) -> float:
-    """What one picture adds to the average drop: 100 max(0, Y - O) / Y (Chattopadhay et al. 2018, section 4.1).
+    """Returns the drop of one image: 100 max(0, Y - O) / Y (Chattopadhay et al. 2018, section 4.1).
 
     Args:
-        confidence: Y, of the explained class on the whole picture.
-        dimmed_confidence: O, of the same class on ``dimmed``.
+        confidence: Y, of the explained class on the whole image.
+        dimmed_confidence: O, of the same class on the result of ``dim``.
 
     Returns:
-        0..100; low is good: what the map keeps is what the network needs.
+        In [0, 100]; low is good: the map keeps what the network needs.
     """
     return 100 * max(0.0, confidence - dimmed_confidence) / confidence if confidence > 0 else 0.0
 
 
-def hottest_first(heat: np.ndarray, is_picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The picture's pixels in the order of the map; equally hot ones in the generator's order, not from the top left.
+def hottest_first(heat: np.ndarray, is_image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Returns the image's pixels from hottest to coldest.
 
     Args:
         heat: (h, w) float32.
-        is_picture: (h, w) bool.
-        rng: Decides between equals.
+        is_image: (h, w) bool.
+        rng: Shuffles equally hot pixels, which would otherwise come from top left to bottom right.
 
     Returns:
-        (n,) positions in the flattened input.
+        (n,) indices into the flattened input.
     """
-    shuffled = rng.permutation(np.flatnonzero(is_picture))
+    shuffled = rng.permutation(np.flatnonzero(is_image))
     return shuffled[np.argsort(-heat.reshape(-1)[shuffled], kind="stable")]
 
 
-def exchanged(start: np.ndarray, finish: np.ndarray, order: np.ndarray, step_count: int) -> Iterator[np.ndarray]:
-    """One picture turning into another, pixel by pixel (Petsiuk et al. 2018, arXiv:1806.07421).
+def exchange_pixels(start: np.ndarray, finish: np.ndarray, order: np.ndarray, step_count: int) -> Iterator[np.ndarray]:
+    """Turns one image into another, pixel by pixel (Petsiuk et al. 2018, arXiv:1806.07421).
 
-    Deletion goes from the picture to a constant, insertion from the blurred picture to the picture.
+    Deletion goes from the image to a constant color, insertion from the blurred image to the image.
 
     Args:
         start: (h, w, 3) uint8.
         finish: (h, w, 3) uint8.
-        order: (n,) positions in the flattened picture, all that are exchanged.
-        step_count: How many steps of equal size, to within a pixel.
+        order: (n,) indices into the flattened image; the pixels to exchange, in this order.
+        step_count: Number of steps, equal in size to within one pixel.
 
     Yields:
-        step_count + 1 pictures, (h, w, 3) uint8, ``start`` first; each is valid until the next.
+        step_count + 1 images, (h, w, 3) uint8, ``start`` first; each is valid until the next one.
     """
     current = start.copy()
     pixels, finished = current.reshape(-1, 3), finish.reshape(-1, 3)
     yield current
-    for positions in np.array_split(order, step_count):
-        pixels[positions] = finished[positions]
+    for indices in np.array_split(order, step_count):
+        pixels[indices] = finished[indices]
         yield current
 
 
-def deleted(pixels: np.ndarray, is_picture: np.ndarray) -> np.ndarray:
-    """Where deletion ends: the picture in ``DELETED_COLOUR_BGR``, (h, w, 3) uint8."""
-    return np.where(is_picture[..., np.newaxis], np.array(DELETED_COLOUR_BGR, np.uint8), pixels)
+def delete(pixels: np.ndarray, is_image: np.ndarray) -> np.ndarray:
+    """Returns the end of deletion: the image replaced by ``DELETED_COLOR_BGR``, (h, w, 3) uint8."""
+    return np.where(is_image[..., np.newaxis], np.array(DELETED_COLOR_BGR, np.uint8), pixels)
 
 
-def blurred(pixels: np.ndarray, is_picture: np.ndarray) -> np.ndarray:
-    """Where insertion begins: the picture without its details, (h, w, 3) uint8.
+def blur(pixels: np.ndarray, is_image: np.ndarray) -> np.ndarray:
+    """Returns the start of insertion: the image without its details, (h, w, 3) uint8.
 
-    A Gaussian with a deviation of ``BLUR_DEVIATION_SHARE`` of the shorter side, the picture mirrored at its edges.
+    The blur is Gaussian, with a standard deviation of ``BLUR_DEVIATION_SHARE`` of the shorter side; the image is
+    mirrored at its edges.
     """
-    rows, columns = np.flatnonzero(is_picture.any(axis=1)), np.flatnonzero(is_picture.any(axis=0))
+    rows, columns = np.flatnonzero(is_image.any(axis=1)), np.flatnonzero(is_image.any(axis=0))
     area = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     result = pixels.copy()
     deviation = BLUR_DEVIATION_SHARE * min(pixels.shape[:2])
@@ -142,9 +142,9 @@ def blurred(pixels: np.ndarray, is_picture: np.ndarray) -> np.ndarray:
 
 
 def area_under(curve: np.ndarray) -> float:
-    """The area under a curve of evenly spaced values over [0, 1], by the trapezoid rule.
+    """Returns the area under a curve of evenly spaced values over [0, 1], by the trapezoid rule.
 
-    Of deletion low is good, of insertion high is good (Petsiuk et al. 2018).
+    For deletion low is good, for insertion high is good (Petsiuk et al. 2018).
     """
     return float((curve[:-1] + curve[1:]).sum() / 2 / (len(curve) - 1))
 
@@ -152,7 +152,7 @@ def area_under(curve: np.ndarray) -> float:
 def boxes_on_input(
     boxes_xyxy: np.ndarray, region_xywh: tuple[float, float, float, float], size_wh: tuple[int, int]
 ) -> np.ndarray:
-    """How much of each pixel of the input lies in a box.
+    """Returns which part of each pixel of the input lies in a box.
 
     Args:
         boxes_xyxy: (n, 4) float: left, top, right, bottom, as fractions of the frame.
@@ -160,7 +160,7 @@ def boxes_on_input(
         size_wh: The input's width and height.
 
     Returns:
-        (h, w) float64 in [0, 1]. A pixel at the edges of several boxes counts as in the one that has most of it.
+        (h, w) float64 in [0, 1]. Of several boxes, the one that covers most of the pixel counts.
     """
     x, y, width, height = region_xywh
     cover = np.zeros(size_wh[::-1])
@@ -172,39 +172,39 @@ def boxes_on_input(
 
 
 def _covered(pixel_count: int, start: float, end: float) -> np.ndarray:
-    """The part of each pixel between two places, given as fractions of the axis."""
+    """Returns the part of each pixel between two positions, which are fractions of the axis."""
     edges = np.arange(pixel_count + 1)
     inside = np.clip(edges, start * pixel_count, end * pixel_count)
     return np.diff(inside)
 
 
 def energy_inside(heat: np.ndarray, cover: np.ndarray) -> float:
-    """The energy-based pointing game (Wang et al. 2020, section 4.3, arXiv:1910.01279).
+    """Returns the score of the energy-based pointing game (Wang et al. 2020, section 4.3, arXiv:1910.01279).
 
     Args:
         heat: (h, w) float32, >= 0.
-        cover: (h, w) in [0, 1], see ``boxes_on_input``.
+        cover: (h, w) in [0, 1], from ``boxes_on_input``.
 
     Returns:
-        The share of the map's sum that lies in the boxes, 0..1, high is good; 0 for a map without any energy. Heat on
-        padding is heat outside.
+        The part of the map's sum that lies in the boxes, in [0, 1], high is good; 0 for a map without any heat. Heat on
+        padding counts as outside.
     """
     total = float(heat.sum(dtype=np.float64))
     return float((heat * cover).sum(dtype=np.float64)) / total if total > 0 else 0.0
 
 
-def rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
-    """Spearman's rank correlation, with which Adebayo et al. (2018, arXiv:1810.03292) compare maps.
+def rank_correlation(trained: np.ndarray, randomized: np.ndarray) -> float:
+    """Returns Spearman's rank correlation, by which Adebayo et al. (2018, arXiv:1810.03292) compare maps.
 
     Args:
-        one: (h, w) float32, the map of the trained network.
-        other: (h, w) float32, that of a network whose head was made random.
+        trained: (h, w) float32, the map of the trained network.
+        randomized: (h, w) float32, the map of the same network with a random head.
 
     Returns:
-        -1..1; equal values share their mean rank. 1: randomizing changed nothing, so the map cannot tell what the head
-        learned. Of two maps one of which is flat, 0; of two flat ones, 1.
+        In [-1, 1]; equal values share their mean rank. 1: randomizing changed nothing, so the map does not depend on
+        what the head learned. 0 if one of the maps is flat, 1 if both are.
     """
-    ranks = [_mean_ranks(values.reshape(-1)) for values in (one, other)]
+    ranks = [_mean_ranks(values.reshape(-1)) for values in (trained, randomized)]
     deviations = [values - values.mean() for values in ranks]
     lengths = [float(np.linalg.norm(values)) for values in deviations]
     if min(lengths) == 0:

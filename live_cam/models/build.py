@@ -1,124 +1,220 @@
-"""Builds a network by name, or reads one from a file, with errors a user can act on.
+"""Builds a network by name, or loads one from a file, with one-line errors in place of those of Keras.
 
-Keras' own words go nowhere: it prints its progress, and its errors fill a page.
+Loading this module loads TensorFlow.
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.util
 import re
 import socket
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import live_cam.models.quiet_tensorflow  # noqa: F401
-
-# isort: split
 import keras
 import numpy as np
 
 from live_cam.errors import ModelError, SettingError
-from live_cam.models.model_file import read_model_config, refuse_foreign_code
-from live_cam.models.specs import BUNDLED, DEFAULT_MODEL, ModelSpec, find_spec
+from live_cam.models import hub
+from live_cam.models.custom_objects import CustomObjects, objects_by_name, reason_of
+from live_cam.models.keras2_file import load_corrected, load_with_tf_keras
+from live_cam.models.keras_files import (
+    is_preset_folder,
+    missing_code,
+    missing_keras_hub,
+    names_package,
+    names_without_module,
+    read_model_config,
+    refuse_foreign_code,
+    texts_in,
+)
+from live_cam.models.keras_network import is_known_to_keras, is_name_in_keras, lacks_weights
+from live_cam.models.network import Network
+from live_cam.models.registry import BUNDLED, ModelSpec, find_spec
+from live_cam.settings import DEFAULT_MODEL
 
-# A network that swallows packets instead of refusing them would keep a download waiting for minutes.
+# A firewall that drops packets instead of refusing them would stall a download for minutes.
 _DOWNLOAD_STALL_SECONDS = 30.0
-# The networks shrink their input 32 times; below that not even one cell of a map is left.
+# The networks reduce their input by a factor of 32; below that, no cell of a map is left.
 _SMALLEST_INPUT = 32
-# Of pixels in 0..1; see _correct_variance.
+# For pixels in 0..1; see _correct_variance.
 _IMAGENET_STD_RGB = (0.229, 0.224, 0.225)
+_LONGEST_REASON = 160
+# How Keras says that it has no class or function of a name.
+_UNKNOWN = re.compile(r"(?:Unknown \w+: |Could not locate \w+ |Could not interpret [\w ]+identifier: )'?([\w>.]+)")
 
 
 def load_model(name: str, weights_path: str | Path | None = None, input_size: int | None = None) -> keras.Model:
-    """Builds a network of the table with its weights.
+    """Builds a network by name and loads its weights.
 
     Args:
-        name: A model of `live_cam.models.specs`.
-        weights_path: A file of weights in place of the bundled or downloaded ones: ``.weights.h5`` or ``.h5``.
-        input_size: Pixels a side of the square it sees; None for the size it was trained on.
+        name: A model of ``live_cam.models.registry``.
+        weights_path: A ``.weights.h5`` or ``.h5`` file. Default: the bundled or downloaded ImageNet weights.
+        input_size: Side of the square input in pixels. Default: the size that the weights were trained on.
 
     Returns:
         A model from (n, size, size, 3) float32, preprocessed as its row says, to (n, 1000) probabilities.
 
     Raises:
-        SettingError: There is no such model, or it cannot have this input size.
-        ModelError: The weights cannot be had, do not fit, or are no numbers.
+        SettingError: There is no such model, or it does not support this input size.
+        ModelError: The weights cannot be loaded, do not fit, or are not finite.
     """
     spec = find_spec(name)
     size = spec.input_size if input_size is None else input_size
     if size < _SMALLEST_INPUT:
         raise SettingError(f"an input size of {size} is too small for {spec.name}; give {_SMALLEST_INPUT} or more")
     if size != spec.input_size and not spec.any_size:
-        raise SettingError(f"{spec.name} works at {spec.input_size}x{spec.input_size} only; leave out --input-size")
-    with _keras_silenced():
+        raise SettingError(f"{spec.name} works at {spec.input_size}x{spec.input_size} only; leave out the input size")
+    with _quiet_keras():
         if weights_path is not None:
             model = _model_with_own_weights(spec, size, Path(weights_path))
         elif spec.weights == BUNDLED:
             model = _builder(spec)(weights="imagenet", input_shape=(size, size, 3))
         else:
             model = _model_with_downloaded_weights(spec, size)
-    _check_finite(model, f"the weights of {spec.name}" if weights_path is None else str(weights_path))
+    _check_finite(model.weights, f"the weights of {spec.name}" if weights_path is None else str(weights_path))
     return model
 
 
-def load_model_file(path: str | Path, unsafe: bool = False) -> keras.Model:
-    """Reads a whole model, architecture and weights, that Keras saved.
+def load_model_file(path: str | Path, unsafe: bool = False, custom_objects: CustomObjects | None = None) -> Network:
+    """Loads a whole model, architecture and weights, that Keras saved.
 
     Args:
-        path: A ``.keras``, ``.h5`` or ``.hdf5`` file.
-        unsafe: Whether code of its own in the file, in a Lambda layer, is run; refused otherwise.
+        path: A ``.keras``, ``.h5`` or ``.hdf5`` file of Keras 3 or 2.
+        unsafe: Whether code in the file, in a Lambda layer, may run. By default such a file is refused.
+        custom_objects: Classes and functions that the file needs, by name, or the Python file that defines them.
 
     Raises:
-        ModelError: The file cannot be read, is damaged, is without weights, or needs code that is not in it.
+        ModelError: The file cannot be read, is damaged, has no weights, or needs code that is missing or not allowed.
     """
     path = Path(path)
     _check_readable(path, "model")
-    # Before Keras: older ones run what they find in a .h5 file, safe mode or not.
+    # Checked before Keras opens it: Keras 2 runs code in a .h5 file even in safe mode.
     config = read_model_config(path)
-    refuse_foreign_code(config, path, unsafe, lambda name: keras.saving.get_registered_object(name) is not None)
+    own = _own_objects(custom_objects, config, path)
+    refuse_foreign_code(config, path, unsafe, lambda name: name in own or is_known_to_keras(name), custom_objects)
+    if names_package(config, "keras_hub") and importlib.util.find_spec("keras_hub") is None:
+        raise missing_keras_hub(str(path))
+
+    def load(path: Path, corrections: dict[str, Any] | None = None) -> keras.Model:
+        return keras.models.load_model(path, {**(corrections or {}), **own}, compile=False, safe_mode=not unsafe)
+
+    is_of_keras2 = str(config.get("keras_version")).startswith("2.")
     try:
-        with _keras_silenced():
-            model = keras.models.load_model(
-                path, {"DepthwiseConv2D": _DepthwiseConvolution}, compile=False, safe_mode=not unsafe
-            )
-    except Exception as error:  # Keras, h5py and zipfile raise what they like on a damaged file
-        raise _not_loaded(path, error) from error
-    if not all(layer.built for layer in model._flatten_layers()):
+        with _quiet_keras():
+            if is_of_keras2 and path.suffix.lower() != ".keras":
+                model = load_corrected(path, config, load)
+            else:
+                model = load(path)
+    except Exception as error:  # Keras, h5py and zipfile raise many kinds of errors for a damaged file
+        if is_of_keras2:
+            return _network_of_keras2(path, config, unsafe, own, custom_objects)
+        raise _not_loaded(path, error, custom_objects) from error
+    if lacks_weights(model):
         raise ModelError(
-            f"{path} holds no weights: the model was saved before it was called or trained; save it anew after that"
+            f"{path} has no weights: the model was saved before it was called or trained; save it again after that"
         )
-    _check_finite(model, str(path))
+    _check_finite(model.weights, str(path))
     _remember_loss(model, config.get("compile_config"))
-    return model
+    return hub.network_of(model)
 
 
-def _not_loaded(path: Path, error: Exception) -> ModelError:
-    unknown = re.match(r"Unknown (?:layer|object): ('[^']*')", str(error))
-    if unknown is not None:
-        return ModelError(
-            f"{path} needs {unknown[1]}, which is no layer of Keras: .h5 files do not hold operations between layers, "
-            "nor classes that were not registered; save the model as .keras"
+def _network_of_keras2(
+    path: Path, config: dict[str, Any], unsafe: bool, own: dict[str, Any], custom_objects: CustomObjects | None
+) -> Network:
+    try:
+        with _quiet_keras():
+            network, weights = load_with_tf_keras(path, config, unsafe, own)
+    except ModelError:
+        raise
+    except Exception as error:  # tf_keras raises as many kinds as Keras
+        raise _not_loaded(path, error, custom_objects) from error
+    _check_finite(weights, str(path))
+    return network
+
+
+def load_preset(preset: str) -> Network:
+    """Loads an image classifier of KerasHub; see ``hub.load_preset``.
+
+    Raises:
+        ModelError: It cannot be downloaded or loaded, or its weights are not finite.
+        SettingError: There is no such preset.
+    """
+    try:
+        with _quiet_keras(), _stall_limit():
+            model = hub.load_preset(preset)
+    except (ModelError, SettingError):
+        raise
+    except Exception as error:  # KerasHub, kagglehub and Keras raise many kinds of errors
+        advice = (
+            "save it again with task.save_to_preset()"
+            if is_preset_folder(preset)
+            else "connect to the internet once, or give a folder that task.save_to_preset() wrote, as hub:./folder"
         )
-    return ModelError(f"cannot load the model {path}: {_first_line(error)}; save it anew with model.save()")
+        raise ModelError(f"cannot load hub:{preset}: {_first_line(error)}; {advice}") from error
+    _check_finite(model.weights, f"hub:{preset}")
+    return hub.network_of(model)
+
+
+def _own_objects(custom_objects: CustomObjects | None, config: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Returns the user's classes and functions by the names that a model file has for them.
+
+    Raises:
+        ModelError: The user's Python file fails, or it has something of the same name as Keras, and the model file
+            does not say which of the two it needs.
+    """
+    own = objects_by_name(custom_objects)
+    if isinstance(custom_objects, str | Path):
+        by_name_only = names_without_module(config)
+        for name in own:
+            if name in by_name_only and is_name_in_keras(name) and keras.saving.get_registered_object(name) is None:
+                raise ModelError(
+                    f"{custom_objects} and Keras both have {name}, and {path} does not say which one it needs; rename "
+                    f'yours, or let the file say keras.saving.get_custom_objects()["{name}"] = {name} to use it'
+                )
+    # Registered as "package>name" when the model was saved, and perhaps no longer.
+    registered = {name for name in texts_in(config) if name.rpartition(">")[2] in own}
+    return {name: own[name.rpartition(">")[2]] for name in registered} | own
+
+
+def _not_loaded(path: Path, error: Exception, custom_objects: CustomObjects | None) -> ModelError:
+    unknown = _UNKNOWN.search(str(error))
+    if unknown is None and custom_objects is not None:
+        _, was_nested, cause = str(error).rpartition("Exception encountered: ")
+        reason = cause.strip().splitlines()[0] if was_nested and cause.strip() else reason_of(error)
+        return ModelError(f"cannot load the model {path} with your classes: {reason}")
+    if unknown is None:
+        return ModelError(f"cannot load the model {path}: {_first_line(error)}; save it again with model.save()")
+    name = unknown[1]
+    # A layer named "TrueDivide" is the operation keras.ops.true_divide.
+    if hasattr(keras.ops, re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()) or name == "GetItem":
+        return ModelError(
+            f"{path} needs {name!r}, which is no layer of Keras: .h5 files cannot store operations between layers; "
+            "save the model as .keras"
+        )
+    return missing_code(path, {name: name}, custom_objects)
 
 
 def _remember_loss(model: keras.Model, compile_config: Any) -> None:
-    """The loss a model was trained with tells what its outputs mean; anything else about training is not loaded."""
+    """Compiles a model with the loss, or the loss of each output, it was trained with: they tell what outputs mean."""
     loss = compile_config.get("loss") if isinstance(compile_config, dict) else None
-    with contextlib.suppress(Exception), _keras_silenced():  # a loss of the user's own, not known here
+    with contextlib.suppress(Exception), _quiet_keras():  # there may be other losses than outputs
         if loss is not None:
-            model.compile(loss=keras.losses.deserialize(loss) if isinstance(loss, dict) else loss)
+            model.compile(loss=_loaded_loss(loss))
 
 
-class _DepthwiseConvolution(keras.layers.DepthwiseConv2D):
-    """Reads what Keras 2 wrote, as in Teachable Machine's exports: with ``groups``, always 1, unknown to Keras 3."""
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> keras.layers.DepthwiseConv2D:
-        return keras.layers.DepthwiseConv2D(**{name: value for name, value in config.items() if name != "groups"})
+def _loaded_loss(loss: Any) -> Any:
+    if isinstance(loss, list | tuple):
+        return [_loaded_loss(part) for part in loss]
+    if isinstance(loss, dict) and "class_name" not in loss:
+        return {name: _loaded_loss(part) for name, part in loss.items()}
+    with contextlib.suppress(Exception):  # a custom loss cannot be loaded
+        return keras.losses.get(loss)
+    return None
 
 
 def _builder(spec: ModelSpec) -> Callable[..., keras.Model]:
@@ -129,33 +225,35 @@ def _builder(spec: ModelSpec) -> Callable[..., keras.Model]:
 def _model_with_own_weights(spec: ModelSpec, size: int, path: Path) -> keras.Model:
     _check_readable(path, "weights")
     if path.suffix != ".h5":
-        raise ModelError(f"the weights file {path} is not named *.h5; give one that Keras' save_weights() wrote")
+        raise ModelError(f"the weights file {path} is not named *.h5; give one that model.save_weights() wrote")
     model = _random_model(spec, size)
     try:
         model.load_weights(path)
     except OSError as error:
         raise ModelError(f"the weights file {path} is damaged: {_first_line(error)}; get it again") from error
-    except Exception as error:  # as above: Keras raises a kind of error for each way not to fit
+    except Exception as error:  # Keras raises many kinds of errors for weights that do not fit
         reason = _first_line(error)
-        raise ModelError(f"the weights {path} do not fit {spec.name}: {reason}; check --model and --weights") from error
+        raise ModelError(
+            f"the weights {path} do not fit {spec.name}: {reason}; give the name of their network"
+        ) from error
     _correct_variance(spec, model)
     return model
 
 
 def _model_with_downloaded_weights(spec: ModelSpec, size: int) -> keras.Model:
     try:
-        with _download_stall_bounded():
+        with _stall_limit():
             if size == spec.input_size:
                 return _builder(spec)(weights="imagenet", input_shape=(size, size, 3))
-            # First, so that its layers get the names of the first model of a process.
+            # Built first, so that its layers get the names that they have in the first model of a process.
             model = _random_model(spec, size)
             trained = _builder(spec)(weights="imagenet", input_shape=(spec.input_size, spec.input_size, 3))
     except SettingError:
         raise
-    except Exception as error:  # a bare Exception is what keras.utils.get_file raises without a network
+    except Exception as error:  # keras.utils.get_file raises a bare Exception without a network
         raise ModelError(
             f"cannot download the weights of {spec.name}: {_first_line(error)}; connect to the internet once, "
-            f"or give --weights PATH, or use {DEFAULT_MODEL}, whose weights are installed"
+            f"or give a weights file, or use {DEFAULT_MODEL}, whose weights are installed"
         ) from error
     model.set_weights(trained.get_weights())
     _correct_variance(spec, model)
@@ -170,10 +268,10 @@ def _random_model(spec: ModelSpec, size: int) -> keras.Model:
 
 
 def _correct_variance(spec: ModelSpec, model: keras.Model) -> None:
-    """Makes an EfficientNetB built with ``weights=None`` the network that its ImageNet weights belong to.
+    """Corrects the input normalization of an EfficientNetB that was built with ``weights=None``.
 
-    With the weights comes a variance of 0.229 where 0.229 squared is meant (tensorflow issue 49930). Keras adds a layer
-    that makes up for it, but only when it loads the weights itself; here the variance is put right.
+    Its ImageNet weights contain a variance of 0.229 where 0.229 squared is meant (tensorflow issue 49930). Keras adds a
+    layer that compensates for that, but only if it loads the weights itself.
     """
     if not spec.builder.startswith("EfficientNetB"):
         return
@@ -192,23 +290,25 @@ def _check_readable(path: Path, kind: str) -> None:
         raise ModelError(f"cannot read the {kind} file {path}: {error.strerror}; check the path") from error
 
 
-def _check_finite(model: keras.Model, owner: str) -> None:
-    for weight in model.weights:
+def _check_finite(weights: Iterable[Any], owner: str) -> None:
+    for weight in weights:
         values = keras.ops.convert_to_numpy(weight)
         if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all():
-            raise ModelError(f"{owner}: {weight.path} holds NaN or infinite values; use weights that were saved intact")
+            name = getattr(weight, "path", weight.name)  # Keras 2 has no paths
+            raise ModelError(f"{owner}: {name} has NaN or infinite values; use weights that were saved intact")
 
 
 def _first_line(error: BaseException) -> str:
-    """What an error of Keras begins with; the rest of its page is for programmers."""
+    """Returns the beginning of an error message of Keras, in one line."""
     lines = str(error).strip().splitlines()
-    # "... could not be loaded. Example error message for object <Conv2D ...>:" announces lines that are cut off here.
+    # "... could not be loaded. Example error message for object <Conv2D ...>:" would announce lines that are cut off.
     first = lines[0].partition(" Example error message")[0].strip(" .:") if lines else type(error).__name__
-    return first if len(first) <= 160 else first[:157] + "..."
+    return first if len(first) <= _LONGEST_REASON else first[: _LONGEST_REASON - 3] + "..."
 
 
 @contextlib.contextmanager
-def _keras_silenced() -> Iterator[None]:
+def _quiet_keras() -> Iterator[None]:
+    """Keeps Keras from printing its progress and from warning."""
     was_on = keras.config.is_interactive_logging_enabled()
     keras.config.disable_interactive_logging()
     try:
@@ -221,7 +321,8 @@ def _keras_silenced() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _download_stall_bounded() -> Iterator[None]:
+def _stall_limit() -> Iterator[None]:
+    """Gives downloads inside the ``with`` block a time limit for every read; Keras' downloader has no option for it."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_DOWNLOAD_STALL_SECONDS)
     try:

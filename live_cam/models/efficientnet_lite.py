@@ -1,7 +1,9 @@
 """EfficientNet-Lite0 in Keras, the default model, with the weights of its PyTorch port.
 
-EfficientNet (Tan and Le 2019, table 1, arXiv:1905.11946) without squeeze-and-excitation and with ReLU6 for swish. Stem
-and head keep their width in every Lite variant; at Lite0 nothing is scaled. Layers are named as Keras names its own.
+It is EfficientNet (Tan and Le 2019, table 1, arXiv:1905.11946) without squeeze-and-excitation and with ReLU6 instead of
+swish. Layers have the names that they have in ``keras.applications``.
+
+Loading this module loads TensorFlow.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import numpy as np
 from keras import layers
 
 from live_cam.errors import ModelError
-from live_cam.models.torch_weights import bundled_weights_path, read_torch_file
+from live_cam.models.torch_file import bundled_weights_path, read_bundled_weights
 
 _STEM_FILTERS, _HEAD_FILTERS, _CLASSES = 32, 1280, 1000
 _BATCH_NORM_EPSILON = 1e-3
@@ -22,7 +24,7 @@ _BATCH_NORM_EPSILON = 1e-3
 
 @dataclass(frozen=True)
 class _Stage:
-    """Blocks of one width; only the first of them may stride."""
+    """A sequence of blocks of the same width; only the first one may have a stride."""
 
     repeats: int
     kernel_size: int
@@ -45,11 +47,11 @@ _STAGES = (
 def efficientnet_lite0(
     weights: str | None = "imagenet", input_shape: tuple[int, int, int] = (224, 224, 3)
 ) -> keras.Model:
-    """Builds EfficientNet-Lite0, called like the functions of ``keras.applications``.
+    """Builds EfficientNet-Lite0; takes the same arguments as the functions of ``keras.applications``.
 
     Args:
         weights: "imagenet" for the bundled weights, None for random ones.
-        input_shape: Height, width and 3. The network is fully convolutional up to its pooling: any size works.
+        input_shape: Height, width and 3; of any size, because the network is fully convolutional up to its pooling.
 
     Returns:
         A Functional model from (n, height, width, 3) float32 RGB, normalized as "lite", to (n, 1000) probabilities.
@@ -68,12 +70,12 @@ def efficientnet_lite0(
     x = layers.Dense(_CLASSES, activation="softmax", name="predictions")(x)
     model = keras.Model(inputs, x, name="efficientnet-lite0")
     if weights is not None:
-        _assign_torch_weights(model, read_torch_file(bundled_weights_path()))
+        _assign_torch_weights(model, read_bundled_weights(bundled_weights_path()))
     return model
 
 
 def _blocks() -> Iterator[tuple[str, _Stage, int]]:
-    """Each block's name, stage and stride."""
+    """Yields each block's name, stage and stride."""
     for stage_number, stage in enumerate(_STAGES, start=1):
         for repeat in range(stage.repeats):
             yield f"block{stage_number}{chr(ord('a') + repeat)}", stage, stage.strides if repeat == 0 else 1
@@ -85,7 +87,7 @@ def _normalized_relu6(x: keras.KerasTensor, prefix: str) -> keras.KerasTensor:
 
 
 def _inverted_residual(x: keras.KerasTensor, stage: _Stage, strides: int, prefix: str) -> keras.KerasTensor:
-    """Expand, convolve each channel, project; MobileNetV2 (Sandler et al. 2018, table 1, arXiv:1801.04381)."""
+    """Expands, convolves depthwise, and projects, as MobileNetV2 (Sandler et al. 2018, table 1, arXiv:1801.04381)."""
     inputs, filters_in = x, x.shape[-1]
     if stage.expansion != 1:
         x = layers.Conv2D(filters_in * stage.expansion, 1, use_bias=False, name=f"{prefix}_expand_conv")(x)
@@ -112,7 +114,7 @@ def _assign_torch_weights(model: keras.Model, tensors: dict[str, np.ndarray]) ->
 
 
 def _torch_prefixes() -> Iterator[tuple[str, str]]:
-    """Each layer with weights, and what the names of its tensors begin with in the PyTorch port."""
+    """Yields each layer that has weights, and the prefix of its tensors' names in the PyTorch port."""
     yield from (("stem_conv", "_conv_stem"), ("stem_bn", "_bn0"))
     for number, (block, stage, _) in enumerate(_blocks()):
         if stage.expansion != 1:
@@ -126,7 +128,7 @@ def _torch_prefixes() -> Iterator[tuple[str, str]]:
 
 
 def _keras_values(layer: keras.Layer, prefix: str, tensors: dict[str, np.ndarray]) -> list[np.ndarray]:
-    """One layer's tensors in Keras' order and axes."""
+    """Returns a layer's tensors in the order and with the axes that Keras expects."""
     if isinstance(layer, layers.BatchNormalization):
         fields = ["weight", "bias", "running_mean", "running_var"]
     else:
@@ -139,7 +141,7 @@ def _keras_values(layer: keras.Layer, prefix: str, tensors: dict[str, np.ndarray
 
 
 def _torch_axes(layer: keras.Layer, dimensions: int) -> tuple[int, ...]:
-    """Where Keras' axes are in torch's: its kernels are (out, in, height, width), depthwise ones (channel, 1, h, w)."""
+    """Returns the permutation from PyTorch's axes: kernels (out, in, h, w), depthwise ones (channel, 1, h, w)."""
     if dimensions == 4:
         return (2, 3, 0, 1) if isinstance(layer, layers.DepthwiseConv2D) else (2, 3, 1, 0)
     return tuple(reversed(range(dimensions)))

@@ -1,1 +1,1 @@
-"""Pictures: the heatmap over the frame, the caption, the window's texts."""
+"""Drawing: the heatmap over the image, the caption, and the texts of viewers."""

@@ -1,4 +1,4 @@
-"""The colours that heat is drawn in."""
+"""The colors that heatmaps are drawn in."""
 
 from __future__ import annotations
 
@@ -8,24 +8,25 @@ import cv2
 import numpy as np
 
 from live_cam.errors import unknown_name
+from live_cam.frame import Explanation
 
-# Perceptually even ones first. Jet is what most Grad-CAM figures in print use.
+# Perceptually uniform ones first. Most published Grad-CAM figures use jet.
 COLORMAPS = {
-    "turbo": cv2.COLORMAP_TURBO,
     "inferno": cv2.COLORMAP_INFERNO,
     "magma": cv2.COLORMAP_MAGMA,
     "plasma": cv2.COLORMAP_PLASMA,
     "viridis": cv2.COLORMAP_VIRIDIS,
     "cividis": cv2.COLORMAP_CIVIDIS,
     "parula": cv2.COLORMAP_PARULA,
+    "turbo": cv2.COLORMAP_TURBO,
     "jet": cv2.COLORMAP_JET,
     "hot": cv2.COLORMAP_HOT,
     "bone": cv2.COLORMAP_BONE,
     "deepgreen": cv2.COLORMAP_DEEPGREEN,
 }
 
-# One colour a class where several are explained at once: far apart, also for most who see few colours (Okabe and Ito).
-CLASS_COLOURS_BGR = {
+# One color per class if several are explained at once; color-blind viewers can tell them apart (after Okabe and Ito).
+CLASS_COLORS_BGR = {
     "orange": (0, 130, 240),
     "blue": (230, 150, 40),
     "green": (115, 190, 40),
@@ -33,48 +34,51 @@ CLASS_COLOURS_BGR = {
     "yellow": (66, 228, 240),
 }
 
-DEFAULT_COLORMAP = "turbo"
+# The part of a colormap that is blended with images, (coldest, hottest). A dark color would look like a shadow or a
+# bruise, and the palest yellow like a reflection of light.
+_BLENDED_INDICES = {"inferno": (76, 230), "magma": (90, 245), "plasma": (25, 242), "turbo": (0, 224), "jet": (0, 224)}
 
-# The last part of the rainbow maps turns dark: half transparent, the hottest spot would look like a bruise.
-_HOTTEST_BRIGHT_INDEX = {"turbo": 224, "jet": 224}
+
+def class_colors_bgr(explanation: Explanation) -> list[tuple[int, int, int]]:
+    """Returns the colors of the explained class and of the classes of ``other_maps``; they repeat if there are more."""
+    colors = list(CLASS_COLORS_BGR.values())
+    indices = explanation.color_indices or range(1 + len(explanation.other_maps))
+    return [colors[index % len(colors)] for index in indices]
 
 
 @cache
 def colormap_lut(name: str) -> np.ndarray:
-    """The table of a colormap's colours; read-only, shared by all who ask.
+    """Returns the color table of a colormap. It is read-only and shared by all callers.
 
     Args:
-        name: One of ``COLORMAPS``, or of ``CLASS_COLOURS_BGR`` for a table of one colour.
+        name: One of ``COLORMAPS``.
 
     Returns:
         (256, 3) uint8, BGR, coldest first.
 
     Raises:
-        SettingError: There is no colormap of that name; the message has the nearest ones.
+        SettingError: The name is unknown; the message suggests the nearest ones.
     """
-    if name not in COLORMAPS and name not in CLASS_COLOURS_BGR:
+    if name not in COLORMAPS:
         raise unknown_name("colormap", name, COLORMAPS)
-    if name in COLORMAPS:
-        lut = cv2.applyColorMap(np.arange(256, dtype=np.uint8), COLORMAPS[name]).reshape(256, 3)
-    else:
-        lut = np.tile(np.array(CLASS_COLOURS_BGR[name], np.uint8), (256, 1))
+    lut = cv2.applyColorMap(np.arange(256, dtype=np.uint8), COLORMAPS[name]).reshape(256, 3)
     lut.flags.writeable = False
     return lut
 
 
 @cache
 def heat_lut(name: str) -> np.ndarray:
-    """The colours of a colormap up to its brightest red, for heat that is blended with a picture.
+    """Returns the colors of a colormap without its darkest ones, for heat that is blended with an image.
 
     Args:
-        name: One of ``COLORMAPS``.
+        name: As for ``colormap_lut``.
 
     Returns:
-        (256, 3) float64, BGR, 0..255, coldest first.
+        (256, 3) float64, BGR, in [0, 255], coldest first.
 
     Raises:
-        SettingError: There is no colormap of that name.
+        SettingError: The name is unknown.
     """
     lut = colormap_lut(name).astype(np.float64)
-    at = np.linspace(0, _HOTTEST_BRIGHT_INDEX.get(name, 255), 256)
-    return np.stack([np.interp(at, np.arange(256), channel) for channel in lut.T], axis=1)
+    indices = np.linspace(*_BLENDED_INDICES.get(name, (0, 255)), 256)
+    return np.stack([np.interp(indices, np.arange(256), channel) for channel in lut.T], axis=1)

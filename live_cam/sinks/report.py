@@ -1,4 +1,4 @@
-"""The account of a whole run, or of a benchmark, as one JSON file."""
+"""Writes the report of a job, a benchmark or an evaluation as one JSON file."""
 
 from __future__ import annotations
 
@@ -9,37 +9,38 @@ from pathlib import Path
 from typing import Any
 
 from live_cam.errors import SinkError
-from live_cam.sinks.partial import check_output, partial_path, put_in_place
+from live_cam.sinks.atomic_file import locked_output, partial_path, put_in_place
 
 
 def write_report(path: str | Path, report: Mapping[str, Any], overwrite: bool = False) -> None:
-    """Writes a report; numbers that are not finite become null, and paths text.
+    """Writes a report; numbers that are not finite become null, paths become text.
 
     Args:
-        path: Any name. Call ``partial.check_output`` before the run, so that a long one does not end in an error here.
-        report: Names to what JSON can hold.
+        path: Any name. Call ``check_output`` before a long job, so that it does not end in an error here.
+        report: Names and values that JSON can hold.
         overwrite: Whether an existing file may be replaced.
 
     Raises:
-        SinkError: It cannot be written; nothing is left behind.
+        SinkError: The file cannot be written; nothing is left behind.
     """
     path = Path(path)
-    check_output(path, overwrite)
     unfinished = partial_path(path)
     text = json.dumps(_plain(report), ensure_ascii=False, allow_nan=False, indent=2)
-    try:
-        unfinished.write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        unfinished.unlink(missing_ok=True)
-        raise SinkError(f"cannot write {path}: {error.strerror}") from None
-    put_in_place(unfinished, path, overwrite)
+    with locked_output(path, overwrite):
+        try:
+            unfinished.write_text(text + "\n", encoding="utf-8")
+        except OSError as error:
+            unfinished.unlink(missing_ok=True)
+            raise SinkError(f"cannot write {path}: {error.strerror}") from None
+        put_in_place(unfinished, path, overwrite)
 
 
 def _plain(value: Any) -> Any:
+    """Returns the value with nothing in it that JSON cannot hold."""
     if isinstance(value, Mapping):
-        return {str(name): _plain(one) for name, one in value.items()}
+        return {str(name): _plain(member) for name, member in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
+        return [_plain(item) for item in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return str(value) if isinstance(value, Path) else value

@@ -1,4 +1,4 @@
-"""What was seen in each frame, as one line per frame: of JSON, or of a table."""
+"""Writes what the network said about each explained frame: one JSON line or one table row per frame."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import csv
 import json
 import math
 import os
+from collections.abc import Mapping, Sequence
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
@@ -15,108 +16,125 @@ import numpy as np
 
 from live_cam.errors import SinkError
 from live_cam.frame import Explanation, Prediction, Result
-from live_cam.sinks.partial import PartialFile, cannot_write, is_empty, put_in_place
-from live_cam.sinks.sidecar_csv import csv_header, csv_row
+from live_cam.sinks.atomic_file import AtomicFile
 
 
-class SidecarSink(PartialFile):
-    """Writes a line an explained frame: index, time, predictions, the explained class, where its evidence lies.
+class SidecarSink(AtomicFile):
+    """Writes one line per explained frame: index, time, predictions, explained class, and where the evidence lies.
 
-    A JSON object, in which ``explained`` is an object like each of ``predictions``; it need not be among them. Into a
-    name that ends in .csv, a row of a table with the columns of ``csv_header``.
+    A line is a JSON object (see ``sidecar_line``). If the name ends in .csv, it is a row of a table (RFC 4180, UTF-8)
+    whose header is written with the first row.
 
     Args:
-        path: Any name; one that ends in .csv for a table.
+        path: The final name.
         overwrite: Whether an existing file may be replaced.
 
     Raises:
-        SinkError: The file cannot be made; nothing is left behind.
+        SinkError: The file cannot be created; nothing is left behind.
     """
 
     def __init__(self, path: str | Path, overwrite: bool = False) -> None:
         super().__init__(path, overwrite)
+        self._is_csv = self.path.suffix.lower() == ".csv"
         self._file: TextIOWrapper | None = None
         self._last_index: int | None = None
 
     def write(self, result: Result) -> None:
-        """Writes one line, at once: a run that is killed keeps it. Of what was explained before, it writes none.
+        """Writes one line and flushes it, so that a killed run keeps it; skips an explanation that was written before.
 
         Raises:
-            SinkError: The disk takes no more.
+            SinkError: The disk is full.
         """
         if result.explained_frame.index == self._last_index:
             return
         self._last_index = result.explained_frame.index
-        try:
+        with self._raising_sink_error():
             if self._file is None:
                 self._file = self.partial_path.open("w", encoding="utf-8", newline="\n")
             self._write_line(self._file, sidecar_line(result))
             self._file.flush()
-        except OSError as error:
-            raise cannot_write(self, error) from None
+        self.frame_count += 1
 
     def _write_line(self, file: TextIOWrapper, line: dict[str, Any]) -> None:
-        if self.path.suffix.lower() == ".csv":
-            rows = csv.writer(file)
+        if self._is_csv:
+            writer = csv.writer(file)
             if file.tell() == 0:
-                rows.writerow(csv_header(line))
-            rows.writerow(csv_row(line))
+                writer.writerow(_csv_header(line))
+            writer.writerow(_csv_row(line))
         else:
             json.dump(line, file, ensure_ascii=False, allow_nan=False)
             file.write("\n")
 
-    def go_on_from(self, byte_count: int) -> None:
-        """Keeps the beginning of what an earlier run wrote, and adds to it.
+    def resume_from(self, byte_count: int) -> None:
+        """Keeps the first bytes of an earlier run's partial file and appends to them; call it before ``write``.
 
         Raises:
-            SinkError: There is not so much of it.
+            SinkError: The partial file is missing or shorter.
         """
         try:
             if self.partial_path.stat().st_size < byte_count:
-                raise SinkError(f"cannot go on with {self.partial_path}: it has become shorter; leave out --resume")
+                raise SinkError(
+                    f"cannot resume {self.partial_path}: it became shorter; start again with overwrite=True"
+                )
             os.truncate(self.partial_path, byte_count)
+            self.frame_count = self._count_lines()
             self._file = self.partial_path.open("a", encoding="utf-8", newline="\n")
         except OSError as error:
-            raise SinkError(f"cannot go on with {self.partial_path}: {error.strerror}; leave out --resume") from None
+            raise SinkError(
+                f"cannot resume {self.partial_path}: {error.strerror}; start again with overwrite=True"
+            ) from None
+
+    def _count_lines(self) -> int:
+        with self.partial_path.open(encoding="utf-8", errors="replace", newline="") as file:
+            # A quoted label may contain line breaks.
+            return max(0, sum(1 for _ in csv.reader(file)) - 1) if self._is_csv else sum(1 for _ in file)
 
     def finish(self) -> None:
-        """Gives the file its name; without a line there is no file.
+        """Closes the file and renames it to its final name; without a line there is no file.
 
         Raises:
             SinkError: That failed; the lines stay under the partial name.
         """
         if self._file is not None:
-            self.close()
-            put_in_place(self.partial_path, self.path, self._overwrite)
+            self._end_file()
+            self._put_in_place()
 
     def close(self) -> None:
-        """Ends the file; unless it was finished, it stays under its partial name."""
+        """Closes the file; without ``finish`` it stays under its partial name."""
+        self._end_file()
+        super().close()
+
+    def _end_file(self) -> None:
         if self._file is not None and not self._file.closed:
-            with contextlib.suppress(OSError):  # a full disk, which ``write`` has reported
+            with contextlib.suppress(OSError):  # The disk is full, which ``write`` has reported.
                 self._file.close()
-            if is_empty(self.partial_path):
-                self.partial_path.unlink()
+            self._remove_if_empty()
 
 
 def sidecar_line(result: Result) -> dict[str, Any]:
-    """One frame as DESIGN's JSON line; numbers that are not finite become null."""
+    """Returns the JSON object for one explained frame; numbers that are not finite become None.
+
+    ``explained`` has the same keys as each of ``predictions``, and need not be among them. A prediction without a
+    probability (regression) also has a ``value``.
+    """
     explanation = result.explanation
     return {
         "index": result.explained_frame.index,
         "time_seconds": _finite(result.explained_frame.time_seconds),
-        "predictions": [_prediction(one) for one in explanation.predictions],
-        "explained": _prediction(explanation.explained),
+        "predictions": [_prediction_json(prediction) for prediction in explanation.predictions],
+        "explained": _prediction_json(explanation.explained),
         "heatmap": heatmap_summary(explanation),
     }
 
 
 def heatmap_summary(explanation: Explanation) -> dict[str, Any]:
-    """Where the evidence lies.
+    """Summarizes where the evidence lies.
 
     Returns:
-        ``peak``: the map's greatest value, in the units of the score.
-        ``area_above_half``: the fraction of the map's cells with at least half of it; 0 without positive evidence.
-        ``centroid_xy``: the centre of mass of the part inside the frame, as fractions of its width and height;
+        ``peak``: the heatmap's maximum, in units of the score.
+        ``area_above_half``: the fraction of the heatmap's cells with at least half of the peak; 0 without positive
+        evidence.
+        ``centroid_xy``: the center of mass of the part inside the frame, as fractions of the frame's width and height;
         None without positive evidence there.
     """
     heatmap = np.where(np.isfinite(explanation.heatmap), explanation.heatmap, 0).astype(np.float64)
@@ -131,23 +149,22 @@ def heatmap_summary(explanation: Explanation) -> dict[str, Any]:
 
 def _centroid_xy(heatmap: np.ndarray, region_xywh: tuple[float, float, float, float]) -> list[float] | None:
     left, top, width, height = region_xywh
-    centres_x, inside_x = _cells(left, width, heatmap.shape[1])
-    centres_y, inside_y = _cells(top, height, heatmap.shape[0])
+    centers_x, inside_x = _cells(left, width, heatmap.shape[1])
+    centers_y, inside_y = _cells(top, height, heatmap.shape[0])
     weights = heatmap * inside_y[:, None] * inside_x[None, :]
     total = weights.sum()
     if total <= 0:
         return None
-    return [round(float(weights.sum(0) @ centres_x / total), 6), round(float(weights.sum(1) @ centres_y / total), 6)]
+    return [round(float(weights.sum(0) @ centers_x / total), 6), round(float(weights.sum(1) @ centers_y / total), 6)]
 
 
 def _cells(start: float, length: float, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Per cell along one side: the centre of its part inside the frame, and that part's share of the cell."""
+    """Returns, for each cell along one side, the center of its part inside the frame and that part's share of it."""
     edges = np.clip(start + length * np.arange(count + 1) / count, 0, 1)
     return (edges[:-1] + edges[1:]) / 2, np.diff(edges) * count / length
 
 
-def _prediction(prediction: Prediction) -> dict[str, Any]:
-    """With the model's own number where that is no probability."""
+def _prediction_json(prediction: Prediction) -> dict[str, Any]:
     line = {
         "class_index": prediction.class_index,
         "label": prediction.label,
@@ -158,3 +175,34 @@ def _prediction(prediction: Prediction) -> dict[str, Any]:
 
 def _finite(number: float | None) -> float | None:
     return None if number is None or not math.isfinite(number) else round(float(number), 6)
+
+
+def _csv_header(line: Mapping[str, Any]) -> list[str]:
+    """Returns the column names for tables whose rows have as many predictions as this line.
+
+    For regression, the columns ``..._value`` take the place of ``..._probability``.
+    """
+    score = _score_name(line["explained"])
+    ranks = range(1, 1 + len(line["predictions"]))
+    explained = ["explained_index", "explained_label", f"explained_{score}"]
+    predictions = [f"{name}_{rank}" for rank in ranks for name in ("class_index", "label", score)]
+    heatmap = ["peak", "area_above_half", "centroid_x", "centroid_y"]
+    return ["index", "time_seconds", *explained, *predictions, *heatmap]
+
+
+def _csv_row(line: Mapping[str, Any]) -> list[Any]:
+    """Returns the cells in the order of the header; None becomes an empty cell."""
+    heatmap = line["heatmap"]
+    predictions = [*_csv_cells([line["explained"]]), *_csv_cells(line["predictions"])]
+    summary = [heatmap["peak"], heatmap["area_above_half"], *(heatmap["centroid_xy"] or (None, None))]
+    return [line["index"], line["time_seconds"], *predictions, *summary]
+
+
+def _csv_cells(predictions: Sequence[Mapping[str, Any]]) -> list[Any]:
+    return [
+        prediction[name] for prediction in predictions for name in ("class_index", "label", _score_name(prediction))
+    ]
+
+
+def _score_name(prediction: Mapping[str, Any]) -> str:
+    return "value" if "value" in prediction else "probability"

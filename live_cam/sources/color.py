@@ -1,8 +1,9 @@
-"""Decoded video frames to upright BGR pixels, with the stream's own colour matrix and range."""
+"""Converts decoded video frames to upright BGR images, with the stream's own color matrix and range."""
 
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,9 +12,9 @@ from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
 from live_cam.sources.hdr import ToneMapper, needs_mapping
 
-_LINES_OF_HD = 720
-_SWSCALE_BT2020 = 9  # PyAV names it from version 18 on
-# Numbers of ISO/IEC 23091-2 (MatrixCoefficients), which ffmpeg's AVColorSpace follows.
+_HD_HEIGHT = 720
+_SWSCALE_BT2020 = 9  # PyAV has a name for it from version 18 on
+# ISO/IEC 23091-2 MatrixCoefficients, which ffmpeg's AVColorSpace follows.
 _MATRICES = {
     1: Colorspace.ITU709,
     4: Colorspace.FCC,
@@ -24,24 +25,30 @@ _MATRICES = {
     10: _SWSCALE_BT2020,
 }
 _FULL_RANGE = 2
-# What a file says beyond that is a mistake.
+# A pixel aspect ratio beyond this, or below its inverse, is a mistake in the file.
 _WIDEST_PIXEL = 4
-_TURNS = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
+_ROTATIONS = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
 
 
 def matrix_of(frame: VideoFrame) -> int:
-    """The frame's colour matrix; where it is not written, BT.709 from 720 lines up and BT.601 below, as players do."""
-    guess = Colorspace.ITU709 if frame.height >= _LINES_OF_HD else Colorspace.ITU601
+    """Returns the frame's color matrix; if none is stored, BT.709 from 720 lines up and BT.601 below, as players do."""
+    guess = Colorspace.ITU709 if frame.height >= _HD_HEIGHT else Colorspace.ITU601
     return _MATRICES.get(frame.colorspace, guess)
 
 
 def is_full_range(frame: VideoFrame) -> bool:
-    """Whether luma uses 0..255; where it is not written, only the ``yuvj`` formats do."""
+    """Returns whether luma uses 0..255; if no range is stored, only the ``yuvj`` formats do."""
     return frame.color_range == _FULL_RANGE or frame.format.name.startswith("yuvj")
 
 
 def square_size_wh(width: int, height: int, pixel_aspect: Fraction | None) -> tuple[int, int]:
-    """The size with square pixels: one side longer, to an even number, and none shorter."""
+    """Returns the size with square pixels: one side is enlarged, to an even number; the other stays.
+
+    Args:
+        width: In pixels as stored.
+        height: In pixels as stored.
+        pixel_aspect: Width of a pixel over its height; None if unknown.
+    """
     if pixel_aspect is None or pixel_aspect == 1 or not 1 / _WIDEST_PIXEL <= pixel_aspect <= _WIDEST_PIXEL:
         return width, height
     if pixel_aspect > 1:
@@ -50,54 +57,70 @@ def square_size_wh(width: int, height: int, pixel_aspect: Fraction | None) -> tu
 
 
 class FrameConverter:
-    """Turns the frames of one stream into BGR images of one size.
+    """Converts the frames of one stream to BGR images of one size.
 
-    Pixels that are not square are made so, by enlarging the shorter side: the network, the heatmap and every player
-    then see the same shapes.
+    Pixels that are not square are made square by enlarging one side, so that the network, the heatmap and every player
+    see the same shapes.
 
     Args:
-        first: The stream's first frame: its size, its rotation and its kind of colour hold for all, so that a sink can
-            rely on them.
-        pixel_aspect: Width of a pixel over its height.
+        first: The stream's first frame. Its size, rotation and kind of color are used for all frames, so that a sink
+            can rely on them.
+        pixel_aspect: Width of a pixel over its height. Default: square pixels.
     """
 
     def __init__(self, first: VideoFrame, pixel_aspect: Fraction | None = None) -> None:
+        self._first_size_wh = first.width, first.height
         self._width, self._height = square_size_wh(first.width, first.height, pixel_aspect)
         self._mapper: ToneMapper | None = None
         if needs_mapping(first.color_trc, first.color_primaries):
             self._mapper = ToneMapper(first.color_trc, first.color_primaries)
-        self._turn_degrees = round(first.rotation / 90) % 4 * 90
+        self._rotation_degrees = round(first.rotation / 90) % 4 * 90
         self._reformatter = VideoReformatter()
+        self._planes = np.empty((0, 0), np.uint8)
 
     @property
     def size_wh(self) -> tuple[int, int]:
-        """Width and height of the upright images."""
-        lies_on_its_side = self._turn_degrees in (90, 270)
-        return (self._height, self._width) if lies_on_its_side else (self._width, self._height)
+        """Width and height of the upright images, in pixels."""
+        is_turned_sideways = self._rotation_degrees in (90, 270)
+        return (self._height, self._width) if is_turned_sideways else (self._width, self._height)
 
-    def fits(self, frame: VideoFrame) -> bool:
-        """Whether the frame has the first one's size; another would be stretched to it."""
-        return (frame.width, frame.height) == (self._width, self._height)
+    def is_made_for(self, frame: VideoFrame) -> bool:
+        """Returns whether the frame has the first one's size; another size is scaled to it."""
+        return (frame.width, frame.height) == self._first_size_wh
 
-    def pixels_bgr(self, frame: VideoFrame) -> np.ndarray:
-        """The frame as (height, width, 3) uint8, BGR, upright."""
+    def image_bgr(self, frame: VideoFrame) -> np.ndarray:
+        """Returns the frame as (height, width, 3) uint8, BGR, upright."""
         image = self._exact_bgr(frame) if self._has_exact_path(frame) else self._scaled_bgr(frame)
-        return cv2.rotate(image, _TURNS[self._turn_degrees]) if self._turn_degrees else image
+        return cv2.rotate(image, _ROTATIONS[self._rotation_degrees]) if self._rotation_degrees else image
 
     def _has_exact_path(self, frame: VideoFrame) -> bool:
         return (
             frame.format.name == "yuv420p"
-            and self.fits(frame)
+            and (frame.width, frame.height) == (self._width, self._height)
             and frame.width % 2 == frame.height % 2 == 0
             and matrix_of(frame) == Colorspace.ITU601
             and not is_full_range(frame)
             and self._mapper is None
         )
 
-    @staticmethod
-    def _exact_bgr(frame: VideoFrame) -> np.ndarray:
-        # OpenCV knows this one matrix and rounds; swscale's fast path takes as long and is 1 grey level too dark.
-        return cv2.cvtColor(frame.to_ndarray(), cv2.COLOR_YUV2BGR_I420)
+    def _exact_bgr(self, frame: VideoFrame) -> np.ndarray:
+        # OpenCV supports only this matrix, and rounds. swscale's fast path takes as long and is 1 gray level too dark.
+        return cv2.cvtColor(self._packed_planes(frame), cv2.COLOR_YUV2BGR_I420)
+
+    def _packed_planes(self, frame: VideoFrame) -> np.ndarray:
+        """Returns (3 / 2 * height, width) uint8: the planes of a yuv420p frame one after another, until the next call.
+
+        ``frame.to_ndarray`` returns the same, in new memory, and takes several times as long.
+        """
+        if self._planes.shape != (frame.height * 3 // 2, frame.width):
+            self._planes = np.empty((frame.height * 3 // 2, frame.width), np.uint8)
+        begin, flat = 0, self._planes.reshape(-1)
+        planes: Any = frame.planes
+        for plane in planes:
+            rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
+            np.copyto(flat[begin : begin + rows.size].reshape(rows.shape), rows)
+            begin += rows.size
+        return self._planes
 
     def _scaled_bgr(self, frame: VideoFrame) -> np.ndarray:
         converted = self._reformatter.reformat(

@@ -1,4 +1,4 @@
-"""Opening a video file or stream with PyAV, and saying in one line why it cannot be opened."""
+"""Opens video files and streams with PyAV; says in one line why one cannot be opened."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import av
-import av.logging
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Stream
@@ -15,18 +14,15 @@ from av.video.stream import VideoStream
 from live_cam.errors import SourceError
 from live_cam.sources.address import display_name, path_of
 
-# ffmpeg's own messages would stand between ours and the user; every error it means is raised as well.
-av.logging.set_level(None)
-
 OPEN_TIMEOUT_SECONDS = 10.0
 READ_TIMEOUT_SECONDS = 10.0
 
 
 def open_container(path_or_url: str | Path) -> InputContainer:
-    """Opens a file or an address for reading.
+    """Opens a file or URL for reading.
 
     Raises:
-        SourceError: There is nothing, or nothing that ffmpeg knows.
+        SourceError: It does not exist, cannot be reached, or is no video that ffmpeg can read.
     """
     path = path_of(path_or_url)
     if path is None:
@@ -39,15 +35,15 @@ def open_container(path_or_url: str | Path) -> InputContainer:
         raise SourceError(f"{path} is not a video, or its beginning or index is damaged") from None
     except (av.FFmpegError, OSError) as error:
         raise SourceError(f"cannot open {path}: {error.strerror or error}") from None
-    return _refuse_what_only_looks_like_video(container, str(path))
+    return _refuse_text_and_images(container, str(path))
 
 
 def _check_file(path: Path) -> None:
     try:
         if path.is_dir():
-            raise SourceError(f"{path} is a directory, not a video; give the path of one file")
+            raise SourceError(f"{path} is a directory, not a video; give the path of a file")
         if path.is_char_device():
-            raise SourceError(f"{path} is a device; read a camera with --webcam and its number")
+            raise SourceError(f"{path} is a device; open a camera as a webcam, by its index")
         if not path.exists():
             raise SourceError(f"no such file: {path}")
         if path.is_file() and path.stat().st_size == 0:
@@ -60,7 +56,7 @@ def _open_url(url: str) -> InputContainer:
     name = display_name(url)
     options = {"rtsp_transport": "tcp"} if url.lower().startswith("rtsp") else {}
     if not url.lower().startswith("http"):
-        # Never a recording: nobody needs its frame rate, for which ffmpeg would wait and look at many frames.
+        # Always live, so its frame rate is not used. ffmpeg would delay the start to measure it over many frames.
         options["fpsprobesize"] = "0"
     timeout = (OPEN_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS)
     try:
@@ -68,24 +64,24 @@ def _open_url(url: str) -> InputContainer:
     except av.ProtocolNotFoundError:
         scheme = url.partition(":")[0]
         raise SourceError(
-            f"cannot open {name}: unknown protocol {scheme!r}; give a path, or an http(s):// or rtsp:// address"
+            f"cannot open {name}: unknown protocol {scheme!r}; give a path, or an http(s):// or rtsp:// URL"
         ) from None
     except av.ExitError:
         raise SourceError(f"cannot open {name}: no answer within {OPEN_TIMEOUT_SECONDS:g} s") from None
     except av.InvalidDataError:
-        raise SourceError(f"cannot open {name}: what comes from there is not a video") from None
+        raise SourceError(f"cannot open {name}: the server does not send a video") from None
     except (av.FFmpegError, OSError) as error:
         raise SourceError(f"cannot reach {name}: {error.strerror or error}") from None
-    return _refuse_what_only_looks_like_video(container, name)
+    return _refuse_text_and_images(container, name)
 
 
-def _refuse_what_only_looks_like_video(container: InputContainer, name: str) -> InputContainer:
+def _refuse_text_and_images(container: InputContainer, name: str) -> InputContainer:
     kind = container.format.name
     problem = None
-    if kind == "tty":  # ffmpeg draws any text as a film of a terminal
-        problem = f"{name} is a text, not a video"
+    if kind == "tty":  # ffmpeg renders any text file as a video of a terminal
+        problem = f"{name} is a text file, not a video"
     elif kind == "image2" or kind.endswith("_pipe"):
-        problem = f"{name} is a picture, not a video; open it with --image"
+        problem = f"{name} is an image, not a video; open it as an image"
     if problem:
         container.close()
         raise SourceError(problem)
@@ -93,26 +89,26 @@ def _refuse_what_only_looks_like_video(container: InputContainer, name: str) -> 
 
 
 def video_stream(container: InputContainer, name: str) -> VideoStream:
-    """The video stream that players show.
+    """Returns the video stream that players show; a cover image does not count.
 
     Raises:
-        SourceError: There is none (a cover picture is none), or no decoder for it.
+        SourceError: There is none, or ffmpeg has no decoder for it.
     """
     best = container.streams.best("video")
     if best is None or "attached_pic" in str(best.disposition):
         raise SourceError(f"{name} has no video stream")
     if not isinstance(best, VideoStream) or best.codec_context is None:
-        raise SourceError(f"{name} is coded in a way this ffmpeg cannot read")
+        raise SourceError(f"{name} has a video codec that this ffmpeg cannot decode")
     return best
 
 
 def packets_of(container: InputContainer, streams: Sequence[Stream] = ()) -> Iterator[Packet]:
-    """The packets of some streams, or of all, from where the container is.
+    """Yields the packets of some streams, or of all, from the container's current position on.
 
     Args:
-        container: Open.
-        streams: Of it. One that begins only later in the file is unknown to PyAV 18, which raises at its packets;
-            they are left out.
+        container: An open container.
+        streams: Some of its streams. Packets of streams that begin only later in the file are left out: PyAV 18 does
+            not know these streams and raises ``IndexError`` at their packets.
     """
     while True:
         try:
@@ -123,5 +119,10 @@ def packets_of(container: InputContainer, streams: Sequence[Stream] = ()) -> Ite
 
 
 def has_presentation_times(container: InputContainer) -> bool:
-    """Whether the times of frames stand in the file; AVI has only their order of decoding, and pts would be guesses."""
+    """Returns whether the file stores presentation times. AVI stores only the decoding order; its pts are guesses."""
     return container.format.name != "avi"
+
+
+def seeks_to_keyframes(container: InputContainer) -> bool:
+    """Returns whether a seek ends at a keyframe. MPEG transport and program streams have no index: it ends anywhere."""
+    return container.format.name not in ("mpegts", "mpeg")

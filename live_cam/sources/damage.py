@@ -1,13 +1,13 @@
-"""Notices that a video ends before its container says so, or that a stretch in its middle is missing.
+"""Notices that a video ends before its container says so, or that frames in its middle are missing.
 
-ffmpeg reads on through damage and ends without a word where a file was cut off. Good files have their own oddities
-(edit lists, reordered frames, frames that are never shown, no frame count), so only these count as damage:
+ffmpeg reads on through damage, and ends without an error where a file was cut off. Good files have oddities, too (edit
+lists, reordered frames, frames that are never shown, no frame count), so only these count as damage:
 
 - several frames in a row that were read but could not be decoded,
 - a jump in time where the demuxer skipped bytes that were no packet (MKV, WebM, FLV),
 - a last packet that is shorter than the container says,
-- an index or a length that points behind the end of the file (MP4, MOV; MKV, WebM),
-- an end well before the duration in the header (MP4, MOV, MKV, WebM, AVI), counting all streams.
+- an index or a declared size that reaches beyond the end of the file (MP4, MOV; MKV, WebM),
+- an end well before the duration in the header (MP4, MOV, MKV, WebM, AVI), over all streams.
 """
 
 from __future__ import annotations
@@ -19,28 +19,36 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
+from live_cam.errors import SourceError
 from live_cam.sources.container import has_presentation_times
-from live_cam.sources.matroska import promised_bytes
 
-# One or two lost frames are concealed by every player, and some good streams hold packets that show nothing.
+# Players conceal one or two lost frames, and some good streams hold packets that show nothing.
 _LOST_FRAMES_OF_A_BREAK = 3
-# Headers between two packets are shorter than this; a demuxer that looks for the next good one skips more.
+# Headers between two packets are shorter than this; a demuxer that searches for the next good packet skips more.
 _SKIPPED_BYTES = 4096
 _FORMATS_WITHOUT_GAPS = ("matroska", "flv")
-# Durations are written rounded, and by some programs a few frames off.
+# Durations are rounded when they are written, and some programs are a few frames off.
 _SLACK_SECONDS = 0.5
 _SLACK_FRACTION = 0.01
-# The formats whose header was written when the whole length was known. Of others ffmpeg guesses the duration.
+# Formats whose header is written when the whole length is known. For other formats ffmpeg estimates the duration.
 _FORMATS_WITH_DURATION = ("mov", "matroska", "avi")
+# EBML (RFC 8794) and Matroska (RFC 9559).
+_EBML_HEADER_ID = b"\x1a\x45\xdf\xa3"
+_SEGMENT_ID = b"\x18\x53\x80\x67"
+_EBML_HEADER_MAX_BYTES = 4096
 
 
-class DamageWatch:
-    """Keeps account of the packets that went into a decoder and the frames that came out.
+class BrokenStreamError(SourceError):
+    """A stream cannot be read beyond this point. The message is the reason, without the stream's name."""
+
+
+class DamageDetector:
+    """Compares the packets that go into a decoder with the frames that come out, from an opening or a seek on.
 
     Args:
-        container: As opened, nothing read yet.
-        stream: The one that is decoded.
-        path: The file; None for what comes from elsewhere.
+        container: Just opened, or at another position after a seek.
+        stream: The stream that is decoded.
+        path: The file; None for a URL.
     """
 
     def __init__(self, container: InputContainer, stream: VideoStream, path: Path | None) -> None:
@@ -48,10 +56,6 @@ class DamageWatch:
         self._stream = stream
         self._path = path
         self._reached_seconds = 0.0
-        self.restart()
-
-    def restart(self) -> None:
-        """Forgets what is in the decoder: call it after a seek."""
         self._undecoded_pts: set[int] = set()
         self._has_failed = False
         self._failures_in_a_row = 0
@@ -67,8 +71,8 @@ class DamageWatch:
             return
         end_seconds = float((packet.pts + (packet.duration or 0)) * packet.time_base)
         self._reached_seconds = max(self._reached_seconds, end_seconds)
-        is_ours = packet.stream_index == self._stream.index and not packet.is_discard
-        if is_ours and has_presentation_times(self._container):
+        is_decoded = packet.stream_index == self._stream.index and not packet.is_discard
+        if is_decoded and has_presentation_times(self._container):
             self._undecoded_pts.add(packet.pts)
 
     def _note_position(self, packet: Packet) -> None:
@@ -84,15 +88,17 @@ class DamageWatch:
         self._failures_in_a_row += 1
 
     def note_frame(self, pts: int | None) -> bool:
-        """Notes a decoded frame; True if a stretch of frames before it is missing.
+        """Notes a decoded frame and returns whether several frames before it are missing.
 
-        ``pts`` is None where the file has none.
-        Frames come in the order of presentation, so what was sent with an earlier time and has not come, never will.
+        Frames come in the order of presentation: a packet with an earlier time that gave no frame never will.
+
+        Args:
+            pts: The frame's presentation time; None if the file has none.
         """
-        # Before the first frame nothing counts: a recording may begin between two keyframes.
+        # Frames that are missing before the first one do not count: a recording may begin between two keyframes.
         is_broken = self._has_frame and (self._lost_before(pts) or self._jumped_to(pts))
         if pts is not None:
-            self._undecoded_pts = {one for one in self._undecoded_pts if one > pts}
+            self._undecoded_pts = {undecoded for undecoded in self._undecoded_pts if undecoded > pts}
             self._last_pts = pts
         self._failures_in_a_row = 0
         self._has_frame = True
@@ -101,8 +107,9 @@ class DamageWatch:
     def _lost_before(self, pts: int | None) -> bool:
         if not self._has_failed:
             return False
-        lost_count = self._failures_in_a_row if pts is None else sum(one < pts for one in self._undecoded_pts)
-        return lost_count >= _LOST_FRAMES_OF_A_BREAK
+        if pts is None:
+            return self._failures_in_a_row >= _LOST_FRAMES_OF_A_BREAK
+        return sum(undecoded < pts for undecoded in self._undecoded_pts) >= _LOST_FRAMES_OF_A_BREAK
 
     def _jumped_to(self, pts: int | None) -> bool:
         if pts is None or self._last_pts is None or not self._has_skipped_bytes:
@@ -111,32 +118,60 @@ class DamageWatch:
         return step_seconds * (self._stream.guessed_rate or 0) > _LOST_FRAMES_OF_A_BREAK
 
     def reason_to_doubt_the_end(self) -> str | None:
-        """Why the end that was reached is not the real one; None if it is."""
+        """Returns why the end that was reached is not the real one; None if it is."""
         if len(self._undecoded_pts) >= _LOST_FRAMES_OF_A_BREAK or self._failures_in_a_row >= _LOST_FRAMES_OF_A_BREAK:
             return f"{len(self._undecoded_pts) or self._failures_in_a_row} frames cannot be decoded"
-        if self._file_is_shorter_than_it_says():
+        if self._is_shorter_than_declared():
             return "the file is cut off"
-        promised_seconds = self._promised_seconds()
-        if promised_seconds is None:
+        declared_seconds = self._declared_seconds()
+        if declared_seconds is None:
             return None
-        # A header's duration counts from 0 or from the first packet; the longer reading is the safe one.
+        # A header's duration counts from 0 or from the first packet; the longer of the two readings is the safe one.
         reached_seconds = self._reached_seconds - min(0, self._container.start_time or 0) / av.time_base
-        if promised_seconds - reached_seconds <= _SLACK_SECONDS + _SLACK_FRACTION * promised_seconds:
+        if declared_seconds - reached_seconds <= _SLACK_SECONDS + _SLACK_FRACTION * declared_seconds:
             return None
-        return f"the file is cut off: it should last {promised_seconds:.1f} s and ends at {reached_seconds:.1f} s"
+        return f"the file is cut off: it should last {declared_seconds:.1f} s and ends at {reached_seconds:.1f} s"
 
-    def _file_is_shorter_than_it_says(self) -> bool:
-        kind, promised = self._container.format.name, 0
-        if kind.startswith("mov") and len(self._stream.index_entries) > 0:
+    def _is_shorter_than_declared(self) -> bool:
+        format_name, declared_bytes = self._container.format.name, 0
+        if format_name.startswith("mov") and len(self._stream.index_entries) > 0:
             last = self._stream.index_entries[len(self._stream.index_entries) - 1]
-            promised = last.pos + last.size
-        elif kind.startswith("matroska") and self._path is not None:
-            promised = promised_bytes(self._path) or 0
-        return 0 < self._container.size < promised
+            declared_bytes = last.pos + last.size
+        elif format_name.startswith("matroska") and self._path is not None:
+            declared_bytes = declared_matroska_bytes(self._path) or 0
+        return 0 < self._container.size < declared_bytes
 
-    def _promised_seconds(self) -> float | None:
+    def _declared_seconds(self) -> float | None:
         if not self._container.format.name.startswith(_FORMATS_WITH_DURATION):
             return None
         container_seconds = (self._container.duration or 0) / av.time_base
         stream_seconds = float((self._stream.duration or 0) * (self._stream.time_base or 0))
         return max(container_seconds, stream_seconds) or None
+
+
+def declared_matroska_bytes(path: Path) -> int | None:
+    """Returns the size that a Matroska or WebM file declares for itself: the end of its one segment, in bytes.
+
+    None if it declares none, as in a recording that was not closed, or if it is no such file.
+    """
+    try:
+        with path.open("rb") as file:
+            beginning = file.read(_EBML_HEADER_MAX_BYTES)
+    except OSError:
+        return None
+    header_end = _element_end(beginning, 0, _EBML_HEADER_ID)
+    return None if header_end is None else _element_end(beginning, header_end, _SEGMENT_ID)
+
+
+def _element_end(data: bytes, position: int, element_id: bytes) -> int | None:
+    """Returns the end of the EBML element at ``position``; None if it is another element or declares no size.
+
+    An element's size has 1 to 8 bytes; the number of leading zero bits says how many.
+    """
+    start = position + len(element_id)
+    if data[position:start] != element_id or start >= len(data) or data[start] == 0:
+        return None
+    length = 9 - data[start].bit_length()
+    value_mask = (1 << 7 * length) - 1
+    size = int.from_bytes(data[start : start + length], "big") & value_mask
+    return None if size == value_mask else start + length + size

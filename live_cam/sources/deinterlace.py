@@ -1,4 +1,4 @@
-"""Interlaced frames to whole ones, one for one."""
+"""Deinterlaces decoded frames, one whole frame for each interlaced one."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from av import VideoFrame
-from av.error import BlockingIOError as NotYet
-from av.error import EOFError as EndOfFile
+from av.error import BlockingIOError as NeedsMoreInput
+from av.error import EOFError as EndOfStream
 from av.filter import Graph
 
-from live_cam.errors import SourceError
+from live_cam.sources.damage import BrokenStreamError
 
 _TIME_BASE = Fraction(1, 1_000_000)
 
 
 class TimedFrame(NamedTuple):
-    """A decoded frame with its times in units of its stream's time base.
+    """A decoded frame and its times, in units of its stream's time base.
 
     Attributes:
         frame: As decoded.
         pts: Presentation time.
-        duration: 0 where nothing tells.
+        duration: How long the frame is shown; 0 if unknown.
     """
 
     frame: VideoFrame
@@ -32,48 +32,48 @@ class TimedFrame(NamedTuple):
 
 
 def deinterlaced(decoded: Iterator[TimedFrame]) -> Iterator[TimedFrame]:
-    """The same frames, those that consist of two half pictures made whole; count and times stay.
+    """Yields the same frames, deinterlaced where they are interlaced; their number and times stay.
 
     Raises:
-        SourceError: From ``decoded``, after all frames before it.
+        BrokenStreamError: From ``decoded``, after all frames before it.
     """
-    weaver = _Deinterlacer()
+    deinterlacer = _Deinterlacer()
     try:
         for timed in decoded:
-            yield from weaver.give(timed)
-    except SourceError:
-        yield from weaver.rest()
+            yield from deinterlacer.push(timed)
+    except BrokenStreamError:
+        yield from deinterlacer.flush()
         raise
-    yield from weaver.rest()
+    yield from deinterlacer.flush()
 
 
 class _Deinterlacer:
-    """ffmpeg's bwdif from the first interlaced frame on; it holds one frame back, for it looks at the next."""
+    """ffmpeg's bwdif filter, from the first interlaced frame on. It needs the next frame, so it is one frame behind."""
 
     def __init__(self) -> None:
         self._graph: Graph | None = None
         self._layout: tuple[int, int, str] | None = None
-        self._times: deque[TimedFrame] = deque()
+        self._pending: deque[TimedFrame] = deque()
 
-    def give(self, timed: TimedFrame) -> Iterator[TimedFrame]:
-        """Takes one frame, gives those that are ready."""
+    def push(self, timed: TimedFrame) -> Iterator[TimedFrame]:
+        """Takes one frame and yields those that are ready."""
         frame = timed.frame
         layout = (frame.width, frame.height, frame.format.name)
         if self._graph is not None and layout != self._layout:
-            yield from self.rest()
+            yield from self.flush()
         if self._graph is None and not frame.interlaced_frame:
             yield timed
             return
         if self._graph is None:
             self._graph, self._layout = _graph_for(frame), layout
-        self._times.append(timed)
-        # The times that come out are not used: the filter gives the frames in order, one for one.
+        self._pending.append(timed)
+        # The filter's own output times are not used: it returns the frames in order, one for one.
         frame.pts, frame.time_base = timed.pts, _TIME_BASE
         self._graph.push(frame)
         yield from self._ready()
 
-    def rest(self) -> Iterator[TimedFrame]:
-        """Gives what is held, at an end."""
+    def flush(self) -> Iterator[TimedFrame]:
+        """Yields the frames that are still in the filter."""
         if self._graph is not None:
             self._graph.push(None)
             yield from self._ready()
@@ -83,17 +83,17 @@ class _Deinterlacer:
         while self._graph is not None:
             try:
                 whole = self._graph.vpull()
-            except (NotYet, EndOfFile):
+            except (NeedsMoreInput, EndOfStream):
                 return
-            yield self._times.popleft()._replace(frame=whole)
+            yield self._pending.popleft()._replace(frame=whole)
 
 
 def _graph_for(frame: VideoFrame) -> Graph:
     graph = Graph()
-    about = f"video_size={frame.width}x{frame.height}:pix_fmt={frame.format.name}:time_base={_TIME_BASE}"
-    colours = f":pixel_aspect=1/1:colorspace={frame.colorspace}:range={frame.color_range}"
+    size = f"video_size={frame.width}x{frame.height}:pix_fmt={frame.format.name}:time_base={_TIME_BASE}"
+    colors = f":pixel_aspect=1/1:colorspace={frame.colorspace}:range={frame.color_range}"
     graph.link_nodes(
-        graph.add("buffer", about + colours),
+        graph.add("buffer", size + colors),
         graph.add("bwdif", "mode=send_frame:parity=auto:deint=interlaced"),
         graph.add("buffersink"),
     ).configure()

@@ -1,0 +1,1 @@
+"""The grad-model: model, score, gradients and heatmap as one function. Most of its modules load TensorFlow."""

@@ -1,0 +1,1 @@
+"""From settings to outputs: one job, a batch, resuming, drawing again."""

@@ -1,0 +1,1 @@
+"""Threads and queues between sources, one explainer, sinks and viewers."""

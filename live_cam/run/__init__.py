@@ -1,1 +1,0 @@
-"""One run from a source to its files and its window: threads, limits, keys, ends."""

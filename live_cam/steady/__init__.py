@@ -1,1 +1,0 @@
-"""What is remembered from frame to frame, so that a still scene stands still."""

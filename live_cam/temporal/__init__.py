@@ -1,0 +1,1 @@
+"""Memory between the frames of one source: smoothing, class hysteresis, scene cuts."""

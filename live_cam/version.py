@@ -1,0 +1,3 @@
+"""The version of livecam, for modules that the package itself imports."""
+
+__version__ = "0.1.0"

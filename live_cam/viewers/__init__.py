@@ -1,0 +1,1 @@
+"""Windows and pages that show results live and send commands back."""

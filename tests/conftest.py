@@ -36,11 +36,6 @@ needs_shared_data = pytest.mark.skipif(
 )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begins with the tests that need a screen: few but long, they would be left over when all others have ended."""
-    items.sort(key=lambda item: item.get_closest_marker("screen") is None)
-
-
 RunLivecam = Callable[..., "subprocess.CompletedProcess[str]"]
 StartLivecam = Callable[..., "subprocess.Popen[str]"]
 Value = TypeVar("Value")

@@ -17,7 +17,7 @@ from x_display import SCREEN_SIZE_WH, click, drag, ended, goes_on, picture_of, p
 
 from live_cam.sinks.video.sink import VideoSink
 
-pytestmark = [pytest.mark.screen, pytest.mark.slow]
+pytestmark = pytest.mark.screen
 
 # Longer than most notices stay.
 REST_SECONDS = 2.0
@@ -186,7 +186,6 @@ def test_keys_choose_what_is_explained_and_save_it(
     assert process.poll() is None
 
 
-@pytest.mark.slow
 def test_another_method_and_layer_are_loaded_while_the_picture_stays(
     open_window: StartLivecam, display: str, photograph_path: Path, tmp_path: Path
 ):

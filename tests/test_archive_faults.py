@@ -18,13 +18,15 @@ from conftest import RunLivecam, StartLivecam, wait_until
 from damaged import damaged_clips, good_clips
 from media_clips import write_clip, write_heavy_clip
 from recordings import assert_same
+from standin import StandIn
 
+from live_cam.archive import tasks
 from live_cam.archive.archive import ArchiveOutcome, ArchiveProgress, run_archive
 from live_cam.archive.pool import ProcessPool
-from live_cam.archive.tasks import Failure, ProbeTask
+from live_cam.archive.tasks import AnnotateTask, Failure, ProbeTask, Worker
 from live_cam.errors import SourceError
-from live_cam.jobs.outcome import JobContext
-from live_cam.settings import ArchiveSettings
+from live_cam.jobs.outcome import JobContext, Progress
+from live_cam.settings import ArchiveSettings, JobSettings
 
 SEGMENT = ("--segment-minutes", 0.02)  # 1.2 seconds
 
@@ -128,6 +130,24 @@ def test_a_video_that_cannot_be_annotated_fails_alone(tmp_path: Path, warm_cache
     assert (outcome.done, outcome.row_count) == (1, 15)  # the frames of both are explained
     row = videos_in(tmp_path / "INDEX")["a wide one.mkv"]
     assert (row["state"], row["row_count"], f"{wide}: {row['error']}") == ("failed", 5, failure)
+
+
+def test_an_annotated_video_of_which_no_frame_comes_any_more_does_not_look_alive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A job reports its progress all the time, also while its source hangs."""
+    heard: list[float] = []
+    states = [Progress("explaining", frames_explained=count) for count in (1, 2, 2, 2, 3)]
+
+    def run_job(settings: JobSettings, context: JobContext, load: object) -> None:
+        for state in states:
+            context.on_progress(state)
+
+    monkeypatch.setattr(tasks, "run_job", run_job)
+    worker = Worker(ArchiveSettings(("clip.mp4",), tmp_path))
+    worker._explainer = StandIn()
+    AnnotateTask("clip.mp4", "clip", "float").run(worker, heard.append)
+    assert len(heard) == 3
 
 
 def test_a_worker_that_dies_while_it_is_idle_fails_no_task(clip: Path, tmp_path: Path):

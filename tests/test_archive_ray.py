@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from archives import archive, tables_of
+from archives import archive, table, tables_of
 from conftest import RunLivecam, StartLivecam, wait_until
 from media_clips import write_clip
 
 from live_cam.archive.archive import ArchiveProgress, run_archive
 from live_cam.errors import SettingError
 from live_cam.jobs.outcome import JobContext
-from live_cam.settings import ArchiveSettings
+from live_cam.settings import ArchiveSettings, ExplainerSettings
 
 ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.slow
@@ -116,3 +116,16 @@ def test_a_local_cluster_is_silent_and_interrupted_as_processes_are(
 def test_an_address_without_a_cluster_is_refused(clip: Path, warm_cache: None, tmp_path: Path):
     with pytest.raises(SettingError, match=r"no Ray cluster at 127.0.0.1:1: .*; start one with ray start --head, or"):
         archive(tmp_path / "INDEX", clip, ray="127.0.0.1:1")
+
+
+def test_relative_names_are_meant_from_the_folder_of_the_command(
+    clip: Path, cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The cluster's workers start in another folder."""
+    monkeypatch.chdir(tmp_path)
+    Path("labels.txt").write_text("".join(f"class {number}\n" for number in range(1000)))
+    explainer = ExplainerSettings(labels="labels.txt")
+    outcome = archive(Path("INDEX"), clip, ray=cluster.address, explainer=explainer, every_seconds=1.0)
+    assert (outcome.done, outcome.row_count) == (1, 12)
+    labels = table(tmp_path / "INDEX", "frames", clip)["label_1"].to_pylist()
+    assert all(label.startswith("class ") for label in labels)

@@ -6,13 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from archives import assert_same_rows, rows_of_sidecar, single_run, standin_index, table
+from archives import assert_same_rows, ignore, rows_of_sidecar, single_run, standin_index, standin_merge, table
 from media_clips import write_clip
 from recordings import ffmpeg
 from standin import StandIn
 
+from live_cam.archive.dataset import Dataset, file_name_of
 from live_cam.archive.scenes import SceneCollector
+from live_cam.archive.segment import Segment, explain_segment
+from live_cam.archive.tasks import ProbeTask
 from live_cam.frame import Explanation, Frame, Prediction
+from live_cam.sources.address import fingerprint
 
 # Six seconds at ten frames a second; the pattern changes from frame to frame.
 PATTERN = ("-f", "lavfi", "-i", "testsrc2=s=96x64:r=10:d=6,format=yuv420p")
@@ -105,3 +109,48 @@ def test_a_scene_without_a_cut_ends_after_half_a_minute():
     for second in range(71):
         collector.add(Frame(image, second, float(second)), explanation, image[np.newaxis])
     assert [scene.from_seconds for scene in collector.scenes] == [0, 30, 60]
+
+
+def test_frames_before_a_segment_show_that_its_worker_does_not_hang(tmp_path: Path):
+    ffmpeg(*PATTERN, *FURTHER_FORMATS["one-keyframe.mp4"], tmp_path / "clip.mp4")
+    seconds: list[float] = []
+    segment = segment_of(tmp_path / "clip.mp4", 4.0, 5.0)
+    result = explain_segment(segment, Dataset(tmp_path / "index"), StandIn(), "probability", seconds.append)
+    assert (result.frame_count, result.error) == (10, None)
+    # Forty frames before it, ten of its own, and the one that tells its end.
+    assert seconds == pytest.approx([*[0.0] * 40, *(number / 10 for number in range(11))], abs=1e-6)
+
+
+def test_a_video_that_changes_while_it_is_explained_is_not_done(tmp_path: Path):
+    clip = write_clip(tmp_path / "clip.mp4", 5)
+    segment = segment_of(clip, 0.0, 9.0)
+    write_clip(clip, 6)
+    result = explain_segment(segment, Dataset(tmp_path / "index"), StandIn(), "probability", ignore)
+    assert result.error == f"{clip} changed while it was explained; run livecam archive again"
+
+
+def test_tables_that_are_merged_once_more_are_the_same(tmp_path: Path):
+    clip = write_clip(tmp_path / "clip.mp4", 30)
+    task, worker = standin_merge(clip, tmp_path / "index", 0.5)
+    row = task.run(worker, ignore)
+    frames = table(tmp_path / "index", "frames", clip)
+    # Its worker may die before the row arrives: by then, the segments are gone.
+    assert not worker.dataset.segments(task.file_name).exists()
+    assert task.run(worker, ignore) == row
+    assert table(tmp_path / "index", "frames", clip) == frames
+
+
+def test_segments_that_a_killed_worker_left_beside_a_finished_video_are_removed(tmp_path: Path):
+    clip = write_clip(tmp_path / "clip.mp4", 30)
+    task, worker = standin_merge(clip, tmp_path / "index", 0.5)
+    row = task.run(worker, ignore)
+    left = worker.dataset.segments(task.file_name)
+    left.mkdir(parents=True)
+    assert ProbeTask(str(clip), task.file_name).run(worker, ignore).finished == row
+    assert not left.exists()
+
+
+def segment_of(clip: Path, start_seconds: float, end_seconds: float) -> Segment:
+    number = 1 if start_seconds else 0
+    name = file_name_of(str(clip))
+    return Segment(str(clip), name, fingerprint(clip), number, start_seconds, end_seconds, None, None, False)

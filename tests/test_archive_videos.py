@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from media_clips import write_clip
 from live_cam.archive.dataset import VIDEO_SCHEMA, Dataset, TableWriter, file_name_of, table_metadata, table_of
 from live_cam.archive.videos import one_line, problem_of, videos_of
 from live_cam.errors import SettingError, SinkError, SourceError
+from live_cam.settings import ExplainerSettings
 from live_cam.sinks.atomic_file import OutputLock
 
 NOWHERE = Path("/nowhere")
@@ -51,6 +54,15 @@ def test_links_keep_their_own_names(tmp_path: Path):
     (tmp_path / "dead.mp4").symlink_to("nowhere.mp4")
     (tmp_path / "real" / "loop").symlink_to(tmp_path)
     assert videos_of([str(tmp_path)], NOWHERE) == sorted([target, str(link), str(tmp_path / "dead.mp4")])
+
+
+def test_linked_folders_are_entered_once(tmp_path: Path):
+    files(tmp_path, "card/a.mp4")
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    for name in ("first", "second"):
+        (clips / name).symlink_to(tmp_path / "card")
+    assert videos_of([str(clips)], NOWHERE) == [f"{clips}/first/a.mp4"]
 
 
 @pytest.mark.parametrize("start", ["", "\ufeff"])
@@ -212,6 +224,21 @@ def test_a_table_of_videos_that_is_damaged_is_made_again(grown: Path):
 def test_other_settings_are_refused(grown: Path, changes: dict[str, object], reason: str):
     with pytest.raises(SettingError, match=f"INDEX was made with other settings: {reason}; give these again, or"):
         archive(grown / "INDEX", grown / "videos", **changes)
+
+
+def test_another_precision_is_refused(grown: Path, tmp_path: Path):
+    index = tmp_path / "INDEX"
+    shutil.copytree(grown / "INDEX", index)
+    info = json.loads((index / "index.json").read_text())
+    (index / "index.json").write_text(json.dumps({**info, "precision": "int8"}))
+    with pytest.raises(SettingError, match="was made with precision int8, and would get float now: "):
+        archive(index, grown / "videos")
+
+
+def test_a_class_is_not_contrasted_with_itself(grown: Path, tmp_path: Path):
+    explainer = ExplainerSettings(contrast="tabby")
+    with pytest.raises(SettingError, match="tabby"):
+        archive(tmp_path / "INDEX", grown / "videos", target="tabby", explainer=explainer)
 
 
 def test_a_second_run_on_an_index_is_refused(grown: Path):

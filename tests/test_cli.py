@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -483,6 +484,19 @@ def test_ctrl_c_that_is_ignored_from_the_start_stays_ignored(warm_cache: None, c
         wait_until(lambda: line_count(partial_sidecar) > before + 20, 60, process=process)
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 130
+
+
+def test_a_signal_while_a_stream_is_opened_ends_as_interrupted(start_livecam: StartLivecam, tmp_path: Path):
+    with socket.create_server(("127.0.0.1", 0)) as server:  # It takes the request and says nothing.
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/live.ts"
+        process = start_livecam(url, "--no-show", "--output", tmp_path / "out.mp4")
+        server.settimeout(60)
+        with server.accept()[0]:
+            process.send_signal(signal.SIGTERM)
+            _, errors = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow

@@ -102,13 +102,16 @@ def test_two_processes_may_store_the_same_entry_at_once(cache):
     assert [folder.name for folder in cache.root.iterdir()] == ["key"]
 
 
-def test_clear_deletes_everything(cache):
-    cache.store("one", INFO, PROGRAM)
-    cache.store("two", INFO, None)
+def test_clear_deletes_all_models_and_nothing_else(cache):
+    cache.store(cache_key({"model": 1}), INFO, PROGRAM)
+    cache.store(cache_key({"model": 2}), INFO, None)
     (cache.root / "unfinished-x").mkdir()
+    (cache.root / cache_key({"damaged": 3})).mkdir()
+    records = cache.root / "finished"
+    records.mkdir()
     assert cache.entry_count_and_bytes()[0] == 2
-    assert cache.clear() == 3
-    assert list(cache.root.iterdir()) == []
+    assert cache.clear() == 4
+    assert list(cache.root.iterdir()) == [records]
 
 
 def test_a_folder_that_cannot_be_created_is_an_error(tmp_path):

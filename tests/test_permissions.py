@@ -87,3 +87,11 @@ def test_a_name_that_is_too_long(folder: Path):
     name = "a" * 300
     assert_one_line(run_as_user(folder, f"{name}.jpg", "--output", "out/"), f"cannot open {name}.jpg: File name too")
     assert_one_line(run_as_user(folder, f"{name}*.jpg", "--output", "out/"), f"{name}*.jpg: no file matches")
+
+
+def test_an_unreadable_subfolder_of_videos_is_reported_and_the_rest_is_explained(folder: Path, warm_cache: None):
+    write_clip(folder / "photos" / "a.mp4", 3)
+    done = run_as_user(folder, "archive", "photos", "--output", "index")
+    assert done.returncode == 1
+    assert f"cannot open the folder {folder}/photos/lock; check its permissions" in done.stderr
+    assert "1 video explained" in done.stdout

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import any_networks
 import cv2
@@ -18,6 +18,7 @@ from conftest import SHARED_DATA, needs_shared_data
 from keras import layers
 from tensorflow.lite.python import convert as tensorflow_convert
 
+from live_cam.archive.tasks import Worker
 from live_cam.bench import BenchResult
 from live_cam.cli.bench import table
 from live_cam.cli.options import with_option_names
@@ -29,8 +30,9 @@ from live_cam.explain.explainer import engine_title
 from live_cam.explain.int8_check import Agreement, int8_agreement
 from live_cam.explain.load import load_explainer
 from live_cam.explain.model_cache import Cache
+from live_cam.explain.model_info import ModelInfo
 from live_cam.jobs.job_identity import picture_identity
-from live_cam.settings import ExplainerSettings, JobSettings
+from live_cam.settings import ArchiveSettings, ExplainerSettings, JobSettings
 from live_cam.timing_harness import Timings, machine
 from live_cam.viewers.web.served_source import explainer_json
 
@@ -277,6 +279,26 @@ def test_the_speed_is_measured_again_on_another_cpu(folder, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("own_cache")
+def test_a_worker_refuses_another_precision_than_the_index_has(folder):
+    explainer = ExplainerSettings(
+        folder / "discs.keras", preprocess="unit", precision="int8", calibrate=folder / "pictures"
+    )
+    settings = ArchiveSettings((), folder / "index", explainer)
+    for precision in ("float", "int8"):
+        worker = Worker(settings)
+        worker.require(precision)
+        assert worker.explainer.precision == precision
+    with pytest.raises(SettingError, match="cannot explain with float: "):
+        worker.require("float")
+
+
+def test_an_int8_model_that_was_not_timed_here_says_so():
+    info = ModelInfo("top", "softmax", 1000, (224, 224), "lite", "litert", "CPU")
+    known = replace(info, int8_agreement=Agreement(10, 1.0, 0.99, 0.9, 1.0))
+    assert known.int8_summary.endswith(", not timed on this CPU")
+    assert replace(known, int8_time_ratio=0.5).int8_summary.endswith(", 0.50 times float's time")
+
+
 def test_float_is_used_where_int8_is_known_to_be_slower(folder):
     both(folder)
     ((key, _),) = Cache().int8_entries()
@@ -459,6 +481,20 @@ def test_a_job_is_another_one_with_another_precision_or_other_pictures(folder, t
         identity(precision="int8", calibrate=write_pictures(tmp_path / "others", 9)),
     ]
     assert all(other != int8 for other in others)
+
+
+def test_a_folder_counts_by_what_is_in_it(tmp_path):
+    def identity():
+        return picture_identity(JobSettings(explainer=ExplainerSettings(model=tmp_path / "saved")))["model"]
+
+    (tmp_path / "saved").mkdir()
+    model = tmp_path / "saved" / "saved_model.pb"
+    model.write_bytes(b"first")
+    first = identity()
+    model.write_bytes(b"other")
+    assert identity() != first
+    model.write_bytes(b"first")
+    assert identity() == first
 
 
 def test_all_settings_of_the_explainer_but_threads_make_a_job_another_one():

@@ -210,6 +210,12 @@ def test_values_of_a_regression_are_searched(tmp_path: Path):
     assert [hit.peak for hit in found_in(folder, "angle > 0").hits] == [12.5, 2.5]
 
 
+def test_intervals_of_joined_recordings_whose_times_start_again_are_two(tmp_path: Path):
+    first, second = [Row(100.0, {0: 0.9}), Row(100.5, {0: 0.9})], [Row(5.0, {0: 0.8}), Row(5.5, {0: 0.8})]
+    folder = write_index(tmp_path, {"/joined.ts": [*first, *second]})
+    assert spans(found_in(folder, "zebra > 0.5")) == [("/joined.ts", 100.0, 101.0), ("/joined.ts", 5.0, 6.0)]
+
+
 def test_a_network_that_returned_nan_is_no_crash(tmp_path: Path):
     folder = write_index(tmp_path, {"/a.mp4": [Row(0.0, {0: float("nan")}), Row(0.5, {0: 0.25})]})
     (hit,) = found_in(folder, "zebra >= 0").hits

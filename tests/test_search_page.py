@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 from archive_index import LABELS, Row, Scene, write_index, write_states
+from conftest import wait_until
 from test_browser import CHROMIUM
 
 from live_cam.archive.condition import parse_condition
@@ -164,7 +165,7 @@ def test_filters_and_sorting(tmp_path: Path, opened: Any):
     page.fill("#lowest", "95")
     assert page.text_content("#none") == "No interval fits these filters."
     page.click("#reset")
-    page.wait_for_function("document.querySelectorAll('.card').length === 3")
+    wait_until(lambda: page.locator(".card").count() == 3)
     page.select_option("#sort", "long")
     assert shown() == [spans["long"], spans["hostile"], spans["short"]]
     page.select_option("#sort", "video")
@@ -200,6 +201,15 @@ def test_an_empty_result_says_so(tmp_path: Path, opened: Any):
     assert page.text_content("#none") == "Nothing found in 3 videos."
     assert page.locator("#tools").is_hidden()
     assert page.locator("#summary").is_hidden()
+
+
+@pytest.mark.parametrize("is_summary", [False, True])
+def test_rows_for_which_the_network_returned_nan_are_left_out(tmp_path: Path, is_summary: bool):
+    nan = Row(0.0, {0: float("nan")})
+    page = write_page(
+        tmp_path, "zebra >= 0", videos={"/a.mp4": [nan, Row(0.5, {0: 0.25})]}, scenes={}, is_summary=is_summary
+    )
+    assert "0.25" in page.read_text()
 
 
 @needs_chromium

@@ -122,7 +122,7 @@ def run_archive(
     Args:
         settings: What is made.
         context: How it reports and is stopped.
-        on_progress: Called some times per second.
+        on_progress: Called several times per second.
 
     Raises:
         LiveCamError: About all videos: the model, a setting, the disk, or another run that writes the same index.
@@ -275,6 +275,7 @@ class _Run:
             raise facts.error or SourceError(f"the model could not be prepared: {facts.reason}")
         if facts is None:
             return
+        self._check_same_precision(facts)
         self._facts = facts
         if facts.warning:
             self._context.on_line(f"warning: {facts.warning}")
@@ -294,6 +295,20 @@ class _Run:
             }
         )
         write_text(self._dataset.readme, _readme(facts, self._settings.maps))
+
+    def _check_same_precision(self, facts: ModelFacts) -> None:
+        """Checks that an index that exists has the precision that is possible here.
+
+        Raises:
+            SettingError: It has not.
+        """
+        made = facts.precision if self._dataset.is_empty else self._dataset.read_info().get("precision", "float")
+        if made != facts.precision:
+            reason = facts.precision_reason or "it was not possible then"
+            raise SettingError(
+                f"{self._dataset.folder} was made with precision {made}, and would get {facts.precision} now: "
+                f"{reason}; give another folder"
+            )
 
     def _add(self, path: str) -> None:
         video = VideoPlan(path, file_name_of(path))
@@ -321,10 +336,10 @@ class _Run:
 
     def _next_segment(self, video: VideoPlan) -> SegmentTask:
         if self._facts is None or video.probe is None:
-            raise SettingError("a segment needs the model and the video")
+            raise RuntimeError("a segment needs the model and the video")
         segment = video.take_next(video.probe, self._settings, self._facts.target_index)
         self._note_next(video)
-        return SegmentTask(segment)
+        return SegmentTask(segment, self._facts.precision)
 
     def _note_next(self, video: VideoPlan) -> None:
         if video.has_next:
@@ -399,8 +414,8 @@ class _Run:
 
     def _annotate(self, video: VideoPlan) -> None:
         is_missing = video.probe is not None and not video.probe.is_annotated
-        if self._settings.annotate and is_missing:
-            self._waiting.appendleft((video, AnnotateTask(video.path, video.file_name)))
+        if self._settings.annotate and is_missing and self._facts is not None:
+            self._waiting.appendleft((video, AnnotateTask(video.path, video.file_name, self._facts.precision)))
         else:
             self._complete(video)
 

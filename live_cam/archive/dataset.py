@@ -215,7 +215,6 @@ class TableWriter(Closing):
         self.path = path
         # A worker that was given up may still be writing the same table. Readers of a folder skip names with a dot.
         self._partial = path.with_name(f".{path.name}{_PARTIAL}{os.urandom(4).hex()}")
-        self._schema = schema
         self._waiting: list[pa.Table] = []
         self._waiting_count = 0
         self.row_count = 0

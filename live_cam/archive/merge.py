@@ -12,7 +12,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from live_cam.archive.dataset import MAP_SCHEMA, SCENE_SCHEMA, Dataset, ScoreName, TableWriter, frame_schema
+from live_cam.archive.dataset import (
+    MAP_SCHEMA,
+    SCENE_SCHEMA,
+    Dataset,
+    ScoreName,
+    TableWriter,
+    frame_schema,
+    table_metadata,
+)
 from live_cam.archive.segment import SegmentResult
 from live_cam.archive.tasks import Task, VideoInfo, Worker
 from live_cam.errors import SourceError
@@ -44,6 +52,10 @@ class MergeTask(Task[dict[str, Any]]):
         """See ``Task``."""
         dataset = worker.dataset
         row = self._row()
+        if row["state"] == "done" and table_metadata(dataset.table("frames", self.file_name)) == row:
+            # The worker of an earlier try died after this, perhaps in the next line.
+            shutil.rmtree(dataset.segments(self.file_name), ignore_errors=True)
+            return row
         self._merge(dataset, "scenes", SCENE_SCHEMA, row, on_frame)
         if self.has_maps:
             self._merge(dataset, "maps", MAP_SCHEMA, row, on_frame)

@@ -164,7 +164,7 @@ class _WorkerProcess:
     def reason_of_death(self, stall_seconds: float) -> str:
         if self.silent_seconds > self.patience_factor * stall_seconds:
             return f"its worker hung for {self.silent_seconds:.0f} s"
-        # It reports some times in that time.
+        # It reports several times in that time.
         if self.is_watched and self.has_begun and self.silent_seconds > stall_seconds / 2:
             return f"no frame could be read for {stall_seconds:g} s"
         code = self.process.exitcode

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import signal
 import socket
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -38,7 +41,9 @@ class RayPool(Pool):
     """
 
     def __init__(self, settings: ArchiveSettings) -> None:
-        self._settings = settings
+        # Ray's workers start in another folder.
+        self._settings = replace(settings, output=settings.output.absolute())
+        self._folder = Path.cwd()
         self._running: dict[ray.ObjectRef, Task[Any]] = {}
         self._capacity, self._asked_seconds = 0, 0.0
         local: dict[str, Any] = (
@@ -66,7 +71,7 @@ class RayPool(Pool):
 
     def submit(self, task: Task[Any]) -> None:
         """See ``Pool``."""
-        self._running[_attempt.remote(self._settings, task)] = task
+        self._running[_attempt.remote(self._settings, self._folder, task)] = task
 
     def events(self, timeout_seconds: float) -> list[Event]:
         """See ``Pool``; there is no news before a task's end."""
@@ -114,7 +119,9 @@ def _keeping_sigterm() -> Iterator[None]:
 
 # The archive itself tries again, and counts.
 @ray.remote(num_cpus=1, max_retries=0)
-def _attempt(settings: ArchiveSettings, task: Task[Any]) -> Any:
+def _attempt(settings: ArchiveSettings, folder: Path, task: Task[Any]) -> Any:
+    with contextlib.suppress(OSError):  # Relative names of models and labels; a node may do without this folder.
+        os.chdir(folder)
     return attempt(_worker_for(settings), task, lambda done_seconds: None)
 
 

@@ -279,11 +279,12 @@ def _joined_batches(batches: Iterable[np.ndarray], gap_seconds: float) -> Iterat
 
 
 def _joined(rows: np.ndarray, gap_seconds: float) -> np.ndarray:
-    """Joins neighbors of one video with a gap of at most ``gap_seconds`` between them."""
+    """Joins neighbors of one video with a gap of at most ``gap_seconds`` between them, unless times start again."""
     if not len(rows):
         return rows
     gaps = rows["from_seconds"][1:] - rows["to_seconds"][:-1]
-    is_other = (rows["file"][1:] != rows["file"][:-1]) | (gaps > gap_seconds + _TOLERANCE_SECONDS)
+    is_apart = (gaps > gap_seconds + _TOLERANCE_SECONDS) | (gaps < -_TOLERANCE_SECONDS)
+    is_other = (rows["file"][1:] != rows["file"][:-1]) | is_apart
     first = np.flatnonzero(np.concatenate([[True], is_other]))
     last = np.append(first[1:], len(rows)) - 1
     intervals = rows[first]

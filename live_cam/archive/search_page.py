@@ -14,8 +14,7 @@ from urllib.parse import quote
 from live_cam.archive.condition import Condition, ConditionSql, named_classes
 from live_cam.archive.search import Found, Hit, Index, shown_path
 from live_cam.archive.summary import Summary
-from live_cam.errors import SinkError
-from live_cam.sinks.atomic_file import locked_output, partial_path, put_in_place
+from live_cam.sinks.atomic_file import new_file
 from live_cam.sinks.html_report import content_policy, data_url, is_html_report, page_template, script_json
 
 _CURVE_POINTS = 300
@@ -63,7 +62,7 @@ def write_search_page(path: Path, index: Index, content: PageContent, overwrite:
     """
     overwrite = overwrite or is_html_report(path)
     template = page_template("live_cam.archive", "search_page.html")
-    with locked_output(path, overwrite):
+    with new_file(path, overwrite) as partial:
         values = {
             "policy": content_policy(template),
             "about": script_json(_about(index, content)),
@@ -72,14 +71,7 @@ def write_search_page(path: Path, index: Index, content: PageContent, overwrite:
         }
         # All at once: a label may be "{{hits}}".
         page = re.sub(r"\{\{(\w+)\}\}", lambda place: values[place[1]], template)
-        partial = partial_path(path)
-        try:
-            partial.write_text(page, encoding="utf-8")
-            put_in_place(partial, path, overwrite)
-        except OSError as error:
-            raise SinkError(f"cannot write {path}: {error.strerror}") from None
-        finally:
-            partial.unlink(missing_ok=True)
+        partial.write_text(page, encoding="utf-8")
 
 
 def _about(index: Index, content: PageContent) -> dict[str, Any]:
@@ -129,7 +121,7 @@ def _curve(
     values = {"begin": begin_seconds, "end": end_seconds, "step": step}
     file = str(index.dataset.table("frames", hit.file_name))
     points = [point for (point,) in index.rows(query, [file], sql.parameters | values)]
-    finite = (point for point in points if math.isfinite(point["score"]))
+    finite = (point for point in points if point["score"] is not None and math.isfinite(point["score"]))
     return sorted((round(point["seconds"], 3), round(point["score"], 4)) for point in finite)
 
 

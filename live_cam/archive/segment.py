@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,11 +25,10 @@ from live_cam.archive.dataset import (
 from live_cam.archive.scenes import SceneCollector, score_of
 from live_cam.errors import SourceError
 from live_cam.sinks.sidecar import heatmap_summary
+from live_cam.sources.address import fingerprint
 from live_cam.sources.video import NoFrameLeftError, ResumePoint, VideoSource
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from live_cam.explain.explainer import Explainer
     from live_cam.frame import Explanation, Frame, Prediction
 
@@ -96,17 +96,15 @@ class SegmentResult:
 class _Picker:
     """Counts a segment's frames and picks those that are explained: the first one in each slot of time."""
 
-    def __init__(self, segment: Segment, on_frame: Callable[[float], None]) -> None:
+    def __init__(self, segment: Segment) -> None:
         self.frame_count = 0
         self.last_seconds = segment.start_seconds
-        self._segment, self._on_frame = segment, on_frame
+        self._segment = segment
         self._slot: int | None = None
 
     def __call__(self, time_seconds: float) -> bool:
         self.frame_count += 1
         self.last_seconds = time_seconds
-        seconds = time_seconds - self._segment.start_seconds
-        self._on_frame(seconds)
         if self.frame_count > _MOST_FRAMES_PER_SECOND * (1 + self._segment.end_seconds - self._segment.start_seconds):
             raise SourceError(f"{self._segment.video} has more than {_MOST_FRAMES_PER_SECOND} frames per second")
         if self._segment.every_seconds is None:
@@ -126,12 +124,12 @@ def explain_segment(
         dataset: The index.
         explainer: Explains the frames.
         score: What the explainer's predictions have.
-        on_frame: Called for each frame with its time in the segment, in seconds.
+        on_frame: Called for each frame that is decoded, with its time in the segment in seconds; 0 before it.
 
     Raises:
         SinkError: The tables cannot be written.
     """
-    picker, scenes = _Picker(segment, on_frame), SceneCollector()
+    picker, scenes = _Picker(segment), SceneCollector()
     tables = {
         "frames": frame_schema(score),
         "scenes": SCENE_SCHEMA,
@@ -145,7 +143,12 @@ def explain_segment(
             # Every frame from the keyframe before, so that the first ones do not depend on where the segment begins.
             begin = None if segment.number == 0 else ResumePoint(0, segment.start_seconds)
             with VideoSource(
-                segment.video, None, segment.end_seconds, begin, wants=picker, decoder_threads=1
+                segment.video,
+                end_seconds=segment.end_seconds,
+                resume_at=begin,
+                wants=picker,
+                decoder_threads=1,
+                on_decoded=lambda seconds: on_frame(max(0.0, seconds - segment.start_seconds)),
             ) as source:
                 frame_seconds = float(1 / source.rate) if source.rate else 0.0
                 while (frame := source.read()) is not None:
@@ -155,6 +158,7 @@ def explain_segment(
                     scenes.add(frame, explanation, network_input.pixels)
                     frame_seconds = frame.duration_seconds or frame_seconds
                 is_last, goes_back = not source.has_more, source.goes_back
+            _check_unchanged(segment)
         except NoFrameLeftError as empty:
             is_last = not empty.has_more
         except SourceError as problem:
@@ -177,6 +181,20 @@ def explain_segment(
     finally:
         for writer in writers.values():
             writer.close()
+
+
+def _check_unchanged(segment: Segment) -> None:
+    """Checks that a video still has the content that it had when it was first looked at.
+
+    Raises:
+        SourceError: It was replaced, or is still being written.
+    """
+    try:
+        is_same = fingerprint(Path(segment.video)) == segment.digest
+    except OSError as error:
+        raise SourceError(f"cannot read {segment.video}: {error.strerror}") from None
+    if not is_same:
+        raise SourceError(f"{segment.video} changed while it was explained; run livecam archive again")
 
 
 def finished_segments(dataset: Dataset, file_name: str, digest: str) -> list[SegmentResult]:

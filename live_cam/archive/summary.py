@@ -136,7 +136,7 @@ def _moments(index: Index, condition: Condition | None, top: int, names: Mapping
     # The lowest of each span. A moment that is taken excludes at most those of the spans before and behind it.
     query = f"""
         SELECT file_index, min({{'p': probability_1, 'time': time_seconds, 'class': class_index_1}}) AS lowest
-        FROM read_parquet($files) WHERE {sql.condition(condition)}
+        FROM read_parquet($files) WHERE ({sql.condition(condition)}) AND probability_1 IS NOT NULL
         GROUP BY file_index, floor(time_seconds / {_BETWEEN_MOMENTS_SECONDS}) ORDER BY lowest, 1 LIMIT {3 * top}"""
     taken: list[tuple[int, float]] = []
     moments: list[Moment] = []

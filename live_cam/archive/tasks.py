@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import os
+import platform
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -21,11 +22,12 @@ from live_cam.archive.dataset import (
     table_metadata,
 )
 from live_cam.archive.segment import Segment, SegmentResult, explain_segment, finished_segments
-from live_cam.errors import LiveCamError, SinkError, SourceError
+from live_cam.errors import LiveCamError, SettingError, SinkError, SourceError
 from live_cam.explain.load import build_explainer
 from live_cam.jobs.batch import make_folder
 from live_cam.jobs.job import run_job
 from live_cam.jobs.outcome import JobContext
+from live_cam.pipeline.feed import target_index
 from live_cam.settings import ArchiveSettings, FeedSettings, JobSettings, OutputSettings, SourceSettings
 from live_cam.sources.address import fingerprint
 from live_cam.sources.video import VideoSource
@@ -55,9 +57,24 @@ class Worker:
     def explainer(self) -> ModelExplainer:
         """The explainer, with one thread: there are as many workers as cores."""
         if self._explainer is None:
-            settings = replace(self.settings.explainer, threads=1, top_k=TOP_COUNT)
-            self._explainer = build_explainer(settings)
+            self._explainer = self._built(self.settings.explainer.precision)
         return self._explainer
+
+    def require(self, precision: str) -> None:
+        """Loads the explainer with the precision that all rows of the index have.
+
+        Raises:
+            SettingError: That was measured on another machine, and this one would use another precision.
+        """
+        if self._explainer is None:
+            self._explainer = self._built(precision)
+        if self._explainer.precision != precision:
+            reason = self._explainer.info.precision_reason
+            raise SettingError(f"{platform.node()} cannot explain with {precision}: {reason}; use precision float")
+
+    def _built(self, precision: str) -> ModelExplainer:
+        settings = replace(self.settings.explainer, threads=1, top_k=TOP_COUNT, precision=precision)
+        return build_explainer(replace(settings, calibrate=None) if precision == "float" else settings)
 
     @property
     def score(self) -> ScoreName:
@@ -69,11 +86,11 @@ class Task(Protocol[Result_co]):
     """A piece of work; frozen and small, because it is sent to other processes and machines.
 
     Attributes:
-        needs_explainer: Whether the explainer is loaded before.
+        precision: Of the explainer, which is loaded before; None: the task needs none.
         is_watched: Whether a worker that reads no frame for long is ended.
     """
 
-    needs_explainer: bool = False
+    precision: str | None = None
     is_watched: bool = True
 
     def run(self, worker: Worker, on_frame: Callable[[float], None]) -> Result_co:
@@ -114,8 +131,8 @@ def attempt(worker: Worker, task: Task[Any], report: Callable[[float], None]) ->
         report: Called at most twice a second with the seconds of the video that are done, at first with 0.
     """
     try:
-        if task.needs_explainer:
-            _ = worker.explainer
+        if task.precision is not None:
+            worker.require(task.precision)
         report(0.0)
         with _watchdog(worker.settings.stall_seconds if task.is_watched else None, report) as on_frame:
             return task.run(worker, on_frame)
@@ -195,7 +212,7 @@ class PrepareTask(Task[ModelFacts]):
 
     def run(self, worker: Worker, on_frame: Callable[[float], None]) -> ModelFacts:
         """See ``Task``."""
-        explainer, target = worker.explainer, worker.settings.target
+        explainer = worker.explainer
         return ModelFacts(
             explainer.model_name,
             explainer.method,
@@ -207,7 +224,7 @@ class PrepareTask(Task[ModelFacts]):
             explainer.info.warning,
             worker.score,
             explainer.labels,
-            None if target is None else explainer.class_index(target),
+            target_index(explainer, worker.settings.target),
         )
 
 
@@ -269,6 +286,7 @@ class ProbeTask(Task[Probe]):
         annotated = dataset.annotated(self.file_name)
         finished = made if made is not None and made.get("state") == "done" else None
         if finished is not None:
+            shutil.rmtree(dataset.segments(self.file_name), ignore_errors=True)  # of a run that was killed just then
             info = VideoInfo(**{name: finished[name] for name in VideoInfo.__dataclass_fields__})
             return Probe(info, finished, (), annotated.exists())
         with VideoSource(self.video, decoder_threads=1) as source:
@@ -282,7 +300,7 @@ class SegmentTask(Task[SegmentResult]):
     """Explains a segment."""
 
     segment: Segment
-    needs_explainer = True
+    precision: str
 
     def run(self, worker: Worker, on_frame: Callable[[float], None]) -> SegmentResult:
         """See ``Task``."""
@@ -295,15 +313,22 @@ class AnnotateTask(Task[None]):
 
     video: str
     file_name: str
-    needs_explainer = True
+    precision: str
 
     def run(self, worker: Worker, on_frame: Callable[[float], None]) -> None:
         """See ``Task``."""
         output = worker.dataset.annotated(self.file_name)
         make_folder(output.parent)
 
+        frames_before = (0, 0)
+
         def on_progress(progress: Progress) -> None:
-            on_frame(0.0)
+            nonlocal frames_before
+            # It is called also while nothing happens.
+            frames = (progress.frames_explained, progress.frames_written)
+            if frames != frames_before or progress.stage == "finishing":
+                frames_before = frames
+                on_frame(0.0)
 
         settings = JobSettings(
             source=SourceSettings(video=self.video),

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from live_cam.errors import SourceError
-from live_cam.sources.address import is_url, names_for, path_of
+from live_cam.sources.address import files_below, is_url, names_for, path_of
 
 # Files in folders with other suffixes are not tried.
 VIDEO_SUFFIXES = tuple(
@@ -63,11 +63,12 @@ def _refuse_url(word: str) -> None:
 
 
 def _videos_in(folder: Path) -> Iterator[str]:
-    for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            if Path(name).suffix.lower() in VIDEO_SUFFIXES and not name.startswith("."):
-                yield os.path.join(parent, name)  # noqa: PTH118
+    """Yields the videos below a folder, and folders that cannot be opened: they fail later, as videos do."""
+    unreadable: list[str] = []
+    for path in files_below(folder, lambda error: unreadable.append(error.filename)):
+        if path.suffix.lower() in VIDEO_SUFFIXES:
+            yield str(path)
+    yield from unreadable
 
 
 def _videos_listed(file: Path) -> Iterator[str]:
@@ -97,6 +98,8 @@ def problem_of(path: str) -> str | None:
         mode = file.stat().st_mode
     except OSError as error:
         return f"cannot open {path}: {error.strerror}"
+    if stat.S_ISDIR(mode):
+        return f"cannot open the folder {path}; check its permissions"
     return None if stat.S_ISREG(mode) else f"{path} is a device or a pipe, not a file"
 
 

@@ -35,7 +35,7 @@ ConditionText = Annotated[
 Shortest = Annotated[
     str, typer.Option("--for", metavar="TIME", help="Only intervals of this length or longer: 1s, 0.5s, 2m or 1:30.")
 ]
-Gap = Annotated[str, typer.Option(metavar="TIME", help="Join intervals with at most so much time between them.")]
+Gap = Annotated[str, typer.Option(metavar="TIME", help="Join intervals that are at most this far apart.")]
 Top = Annotated[int, typer.Option(metavar="N", min=1, help="Only the N intervals with the highest scores.")]
 Json = Annotated[bool, typer.Option("--json", metavar="", help="Print one JSON object.")]
 Html = Annotated[

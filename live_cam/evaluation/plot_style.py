@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from live_cam.errors import SettingError, SinkError
-from live_cam.sinks.atomic_file import check_output, locked_output, partial_path, put_in_place
+from live_cam.errors import SettingError
+from live_cam.sinks.atomic_file import check_output, new_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -73,11 +73,5 @@ def save_figure(figure: Figure, path: Path, dots_per_inch: int, overwrite: bool)
     Raises:
         SinkError: The file cannot be written.
     """
-    unfinished = partial_path(path)
-    with locked_output(path, overwrite):
-        try:
-            figure.savefig(unfinished, dpi=dots_per_inch, facecolor="white")
-        except OSError as error:
-            unfinished.unlink(missing_ok=True)
-            raise SinkError(f"cannot write {path}: {error.strerror}") from None
-        put_in_place(unfinished, path, overwrite)
+    with new_file(path, overwrite) as unfinished:
+        figure.savefig(unfinished, dpi=dots_per_inch, facecolor="white")

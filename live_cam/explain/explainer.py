@@ -155,7 +155,7 @@ class ModelExplainer(Explainer):
             engine: What executes the model.
             info: What is known about the model.
             labels: The class names.
-            settings: ``method``, ``fit``, ``top_k`` and ``contrast`` are used.
+            settings: ``method``, ``fit``, ``top_k``, ``contrast`` and ``score`` are used.
 
         Raises:
             SettingError: There is no such fit or contrast class, or the model returns numbers, which have no similar

@@ -12,6 +12,7 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -29,6 +30,7 @@ _INFO_NAME = "entry.json"
 _PROGRAM_NAME = "program.tflite"
 _TIME_RATIOS_NAME = "time-ratios.json"
 _UNFINISHED_PREFIX = "unfinished-"
+_ENTRY_FOLDER = re.compile(rf"[0-9a-f]{{32}}|{_UNFINISHED_PREFIX}.*")
 
 # The packages and modules whose source decides what a converted model computes.
 SOURCES = (
@@ -165,8 +167,12 @@ class Cache:
         return len(folders), sum(file.stat().st_size for folder in folders for file in folder.iterdir())
 
     def clear(self) -> int:
-        """Deletes all entries, including unfinished ones, and returns how many folders it deleted."""
-        folders = [folder for folder in self.root.iterdir() if folder.is_dir()] if self.root.is_dir() else []
+        """Deletes all entries, damaged and unfinished ones too, and returns how many folders it deleted.
+
+        What other modules keep in the folder stays: how finished files were made, which is needed to resume them.
+        """
+        folders = list(self.root.iterdir()) if self.root.is_dir() else []
+        folders = [folder for folder in folders if folder.is_dir() and _ENTRY_FOLDER.fullmatch(folder.name)]
         for folder in folders:
             shutil.rmtree(folder, ignore_errors=True)
         return len(folders)

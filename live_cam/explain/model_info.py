@@ -62,7 +62,9 @@ class ModelInfo:
         agreement = "" if self.int8_agreement is None else self.int8_agreement.text()
         if self.precision_reason:
             return f"not used: {self.precision_reason}; {agreement}".removesuffix("; ")
-        return agreement and f"{agreement}, {self.int8_time_ratio:.2f} times float's time"
+        ratio = self.int8_time_ratio
+        time = "not timed on this CPU" if ratio is None else f"{ratio:.2f} times float's time"
+        return agreement and f"{agreement}, {time}"
 
     def int8_figures(self) -> dict[str, Any] | None:
         """Returns what ``int8_summary`` says, for reports; None if int8 was not tried."""

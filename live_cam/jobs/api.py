@@ -123,7 +123,7 @@ def stream(
         retry: How often a lost camera or stream is tried again. Default: without limit once it gave frames.
         explainer: What ``load_explainer`` returned, or the settings for one. Default: the default model.
         target: The class to explain, as an index or a label. Default: the top class.
-        smooth_seconds: Half-life of the heatmap smoothing and hold of the class; 0: every frame on its own.
+        smooth_seconds: Half-life of the heatmap smoothing. 0: none, and each frame is explained for its own top class.
         render: How ``result.image`` looks.
         limits: How much is computed.
         on_line: Called with lines worth knowing, such as "loading TensorFlow ...". Default: they are dropped.
@@ -198,11 +198,11 @@ def annotate(
         max_frames: Stop after this many frames. Default: no limit.
         explainer: What ``load_explainer`` returned, or the settings for one. Default: the default model.
         target: The class to explain, as an index or a label. Default: the top class.
-        smooth_seconds: Half-life of the heatmap smoothing and hold of the class; 0: every frame on its own.
+        smooth_seconds: Half-life of the heatmap smoothing. 0: none, and each frame is explained for its own top class.
         render: How the annotated image looks.
         limits: How much is computed.
         on_line: Called with lines worth knowing. Default: they are dropped.
-        on_progress: Called some ten times per second.
+        on_progress: Called up to 50 times per second.
         stop: Set it from another thread to end the job.
 
     Returns:

@@ -77,19 +77,19 @@ def finished_path(files: Sequence[Path]) -> Path:
     return finished_folder() / f"{hashlib.sha256(json.dumps(known).encode()).hexdigest()[:32]}.npz"
 
 
-def save_checkpoints(path: Path, job: Mapping[str, str], checkpoints: Iterable[Checkpoint]) -> None:
+def save_checkpoints(path: Path, identity: Mapping[str, str], checkpoints: Iterable[Checkpoint]) -> None:
     """Writes checkpoints in one step: a reader finds these or the ones before.
 
     Args:
         path: From ``checkpoint_path`` or ``finished_path``.
-        job: What must be the same when the job is resumed, by name.
+        identity: What must be the same when the job is resumed, by name.
         checkpoints: Oldest first.
 
     Raises:
         OSError: The disk is full.
     """
     checkpoints = list(checkpoints)
-    arrays: dict[str, Any] = {"job": json.dumps(dict(job)), "count": len(checkpoints)}
+    arrays: dict[str, Any] = {"job": json.dumps(dict(identity)), "count": len(checkpoints)}
     for position, checkpoint in enumerate(checkpoints):
         arrays |= {f"{position}/{name}": array for name, array in _arrays_of(checkpoint)}
     unfinished = path.with_name(f"{path.name}.tmp")
@@ -110,8 +110,8 @@ def load_checkpoints(path: Path) -> tuple[dict[str, str], list[Checkpoint]]:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-        job = json.loads(str(arrays["job"]))
-        return job, [_checkpoint_from(arrays, f"{position}/") for position in range(int(arrays["count"]))]
+        identity = json.loads(str(arrays["job"]))
+        return identity, [_checkpoint_from(arrays, f"{position}/") for position in range(int(arrays["count"]))]
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError):
         raise SinkError(f"{path} is damaged; give overwrite=True instead of resume=True to start again") from None
 
@@ -142,13 +142,13 @@ class Checkpointer:
     """Keeps the checkpoints of one job. Used from the writer's thread, and after its end from the job's.
 
     Args:
-        job: See ``save_checkpoints``.
+        identity: See ``save_checkpoints``.
         outputs: The files of the job. The video is written first.
         resumed: The checkpoint that the job continues from; None for a job that starts.
     """
 
-    def __init__(self, job: Mapping[str, str], outputs: Outputs, resumed: Checkpoint | None = None) -> None:
-        self._job, self._outputs = job, outputs
+    def __init__(self, identity: Mapping[str, str], outputs: Outputs, resumed: Checkpoint | None = None) -> None:
+        self._identity, self._outputs = identity, outputs
         self._path = checkpoint_path(outputs.sinks[0].path)
         # Frames that begin a piece of the video wait until the pieces before them are on the disk.
         self._waiting: deque[Checkpoint] = deque()
@@ -211,7 +211,7 @@ class Checkpointer:
             with contextlib.suppress(OSError):
                 path = finished_path([sink.path for sink in self._outputs.sinks])
                 path.parent.mkdir(parents=True, exist_ok=True)
-                save_checkpoints(path, self._job, [self._after])
+                save_checkpoints(path, self._identity, [self._after])
                 remove_oldest(path.parent, path.suffix)
         self.remove()
 
@@ -224,7 +224,7 @@ class Checkpointer:
     def _save(self) -> None:
         # A full disk is reported by the video.
         with contextlib.suppress(OSError):
-            save_checkpoints(self._path, self._job, self._complete)
+            save_checkpoints(self._path, self._identity, self._complete)
         self._has_unsaved = False
 
 

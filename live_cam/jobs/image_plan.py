@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from live_cam.errors import SettingError, SourceError
 from live_cam.sinks.atomic_file import refuse_same_file
-from live_cam.sources.address import names_for
+from live_cam.sources.address import files_below, names_for
 from live_cam.sources.open import has_image_suffix
 
 if TYPE_CHECKING:
@@ -155,18 +155,7 @@ def _images_below(folder: Path, output: Path | None, unreadable: dict[Path, Sour
             raise reason from None
         unreadable[path] = reason
 
-    # Links are followed, but no folder is entered twice.
-    seen = {folder.resolve(), *(() if output is None else (output.resolve(),))}
-    for parent, subfolders, files in os.walk(folder, onerror=on_error, followlinks=True):
-        visible = {name: Path(parent, name).resolve() for name in sorted(subfolders) if not name.startswith(".")}
-        subfolders.clear()
-        for name, real in visible.items():
-            if real not in seen:
-                seen.add(real)
-                subfolders.append(name)
-        for name in sorted(files):
-            if not name.startswith(".") and has_image_suffix(Path(name)):
-                yield Path(parent, name)
+    yield from filter(has_image_suffix, files_below(folder, on_error, output))
 
 
 def _with_output(image: PlannedImage, output: Path, is_folder: bool) -> PlannedImage:

@@ -70,7 +70,7 @@ def run_job(
         window = _early_window(settings, context, stack)
         source = open_for_job(settings, context, window, resumption.resume_at, expected)
         if source is None:
-            return Outcome()
+            return Outcome(was_interrupted=context.stop.is_set())
         stack.enter_context(source)
         if window is None and settings.output.wants_window(source.is_live):
             window = _new_window(context, stack)

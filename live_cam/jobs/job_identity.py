@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, fields
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from live_cam.explain.builder import method_named
 from live_cam.explain.calibration import calibration_digest
+from live_cam.models.reference import folder_of, resolve_settings
 from live_cam.sources.address import fingerprint
 from live_cam.version import __version__
 
@@ -27,6 +29,7 @@ def picture_identity(settings: JobSettings) -> dict[str, str]:
     values = {
         "target": settings.feed.target,
         **{name: value for name, value in explainer.items() if name != "threads"},
+        "model": _model(settings.explainer),
         "method": method_named(settings.explainer.method),
         "calibrate": _calibration(settings.explainer),
         **asdict(settings.feed.render),
@@ -46,12 +49,12 @@ def job_identity(settings: JobSettings) -> dict[str, str]:
         "quality": output.quality,
         "audio": output.audio,
     }
-    job = {**picture_identity(settings), **{name: _text(value) for name, value in values.items()}}
+    identity = {**picture_identity(settings), **{name: _text(value) for name, value in values.items()}}
     # Not as texts: a file of that name may exist in the current folder.
     for name, path in (("sidecar", output.sidecar), ("heatmaps", output.heatmaps)):
-        job[name] = "null" if path is None else path.name
+        identity[name] = "null" if path is None else path.name
     # Another version's encoder might not continue the same stream.
-    return {**job, "video": _text(source.video), "version": f"livecam {__version__}, PyAV {version('av')}"}
+    return {**identity, "video": _text(source.video), "version": f"livecam {__version__}, PyAV {version('av')}"}
 
 
 def _text(value: Any) -> str:
@@ -66,6 +69,14 @@ def _text(value: Any) -> str:
     return json.dumps(value, default=lambda item: getattr(item, "__qualname__", str(item)))
 
 
+def _model(explainer: ExplainerSettings) -> Any:
+    """Returns the model as it is given; of a folder, a digest of what is in it."""
+    if folder_of(explainer.model) is None:
+        return explainer.model
+    identity = json.dumps(resolve_settings(explainer).identity, sort_keys=True)
+    return f"the folder {hashlib.sha256(identity.encode()).hexdigest()[:12]}"
+
+
 def _calibration(explainer: ExplainerSettings) -> str | None:
     """Returns the digest of the calibration pictures, wherever they are; None for the default ones, or none at all."""
     if explainer.precision == "float" or explainer.calibrate is None:
@@ -73,15 +84,15 @@ def _calibration(explainer: ExplainerSettings) -> str | None:
     return calibration_digest(explainer.calibrate)[:12]
 
 
-def change_since(before: Mapping[str, str], job: Mapping[str, str]) -> str | None:
-    """Returns how a job differs from an earlier one, in one setting of those that differ; None if it does not."""
-    return next(changes_since(before, job), None)
+def change_since(before: Mapping[str, str], identity: Mapping[str, str]) -> str | None:
+    """Returns the first setting that differs, such as "quality was 80 and is 30 now"; None if none does."""
+    return next(changes_since(before, identity), None)
 
 
-def changes_since(before: Mapping[str, str], job: Mapping[str, str]) -> Iterator[str]:
-    """Yields how a job differs from an earlier one, setting by setting, except in where it ends."""
-    for name in sorted((before.keys() | job.keys()) - set(END_NAMES)):
-        was, now = before.get(name, "null"), job.get(name, "null")
+def changes_since(before: Mapping[str, str], identity: Mapping[str, str]) -> Iterator[str]:
+    """Yields each setting that differs, except where the job ends."""
+    for name in sorted((before.keys() | identity.keys()) - set(END_NAMES)):
+        was, now = before.get(name, "null"), identity.get(name, "null")
         if was != now and name == "video":
             yield f"{name} is another file now"
         elif was != now:

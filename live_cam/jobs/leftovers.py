@@ -28,7 +28,7 @@ class Leftovers:
         output: The names of the job's files.
         frame_count: Number of video frames that can be read.
         line_count: Number of sidecar lines.
-        job: The run's identity; None if no checkpoint tells it.
+        identity: The run's identity; None if no checkpoint tells it.
         checkpoints: Oldest first.
     """
 
@@ -36,7 +36,7 @@ class Leftovers:
     output: OutputSettings
     frame_count: int
     line_count: int
-    job: dict[str, str] | None
+    identity: dict[str, str] | None
     checkpoints: list[Checkpoint]
 
     @staticmethod
@@ -59,7 +59,7 @@ class Leftovers:
         if not left:
             return None
         frame_count = 0
-        job: dict[str, str] | None = None
+        identity: dict[str, str] | None = None
         checkpoints: list[Checkpoint] = []
         if video is not None:
             from live_cam.sinks.video.sink import saved_frame_count
@@ -67,11 +67,11 @@ class Leftovers:
             frame_count = saved_frame_count(video)
         if saved is not None and saved.exists():
             try:
-                job, checkpoints = load_checkpoints(saved)
+                identity, checkpoints = load_checkpoints(saved)
             except SinkError:
                 if output.resume:
                     raise
-        return Leftovers(left[0], output, frame_count, _line_count(output.sidecar), job, checkpoints)
+        return Leftovers(left[0], output, frame_count, _line_count(output.sidecar), identity, checkpoints)
 
     def __str__(self) -> str:
         if self.frame_count == 0:
@@ -84,15 +84,15 @@ class Leftovers:
         heatmaps = self.output.heatmaps
         has_heatmaps = heatmaps is not None and saved_heatmap_count(heatmaps) > 1
         has_work = self.frame_count > 0 or self.line_count > _LINES_BEFORE_CHECKPOINT or has_heatmaps
-        return has_work and (self.job is None or bool(self.checkpoints))
+        return has_work and (self.identity is None or bool(self.checkpoints))
 
-    def change(self, job: dict[str, str] | None) -> str | None:
+    def change(self, identity: dict[str, str] | None) -> str | None:
         """Returns how it differs from a job, such as "quality was 80 and is 30 now"; None if it does not."""
-        return None if job is None or self.job is None else change_since(self.job, job)
+        return None if identity is None or self.identity is None else change_since(self.identity, identity)
 
-    def reached_checkpoints(self, job: dict[str, str] | None) -> list[Checkpoint]:
+    def reached_checkpoints(self, identity: dict[str, str] | None) -> list[Checkpoint]:
         """Returns the checkpoints that the files reach, the last one first; none if this job cannot resume them."""
-        if job is None or self.change(job) is not None:
+        if identity is None or self.change(identity) is not None:
             return []
         return [checkpoint for checkpoint in reversed(self.checkpoints) if self._reaches(checkpoint)]
 

@@ -49,7 +49,7 @@ class JobContext:
     Attributes:
         on_line: Called with a line that the user should know.
         on_build: Called, from any thread, with a line before loading or converting a model takes long.
-        on_progress: Called some ten times per second or more.
+        on_progress: Called up to 50 times per second.
         stop: Set it to end the job: a live job completes its files, a file job leaves playable unfinished ones.
         environment: The process's environment variables: they tell whether there is a screen.
     """

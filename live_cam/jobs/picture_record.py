@@ -26,19 +26,19 @@ class PictureRecord:
 
     Args:
         output: The folder; or the picture, if there is only one.
-        job: What the pictures of this run are made with, from ``picture_identity``.
+        identity: What the pictures of this run are made with, from ``picture_identity``.
 
     Attributes:
         added_count: Number of pictures that this run made.
     """
 
-    def __init__(self, output: Path, job: Mapping[str, str]) -> None:
-        self._output, self._job = output, dict(job)
+    def __init__(self, output: Path, identity: Mapping[str, str]) -> None:
+        self._output, self._identity = output, dict(identity)
         digest = hashlib.sha256(os.path.realpath(output).encode("utf-8", "surrogateescape")).hexdigest()
         self._path = finished_folder() / f"{digest[:32]}.json"
-        self._jobs, self._pictures = _load(self._path)
-        if self._job not in self._jobs:
-            self._jobs.append(self._job)
+        self._identities, self._pictures = _load(self._path)
+        if self._identity not in self._identities:
+            self._identities.append(self._identity)
         self.added_count = 0
         self._lock = threading.Lock()
         self._saved_seconds = time.monotonic()
@@ -50,8 +50,8 @@ class PictureRecord:
             The number, and a text such as "method was grad-cam and is layercam now"; of several settings, those of
             most pictures. (0, "") if there is none.
         """
-        counts = Counter(number for path in pictures if (number := self._job_number(path)) is not None)
-        changes = {number: ", ".join(changes_since(self._jobs[number], self._job)) for number in counts}
+        counts = Counter(number for path in pictures if (number := self._identity_number(path)) is not None)
+        changes = {number: ", ".join(changes_since(self._identities[number], self._identity)) for number in counts}
         counts = Counter({number: count for number, count in counts.items() if changes[number]})
         if not counts:
             return 0, ""
@@ -60,7 +60,7 @@ class PictureRecord:
 
     def add(self, picture: Path) -> None:
         """Notes that this run made a picture; may be called from several threads."""
-        number = self._jobs.index(self._job)
+        number = self._identities.index(self._identity)
         with self._lock:
             self.added_count += 1
             self._pictures[self._name(picture)] = [number, *_stamp(picture)]
@@ -72,7 +72,7 @@ class PictureRecord:
         with self._lock:
             self._save()
 
-    def _job_number(self, picture: Path) -> int | None:
+    def _identity_number(self, picture: Path) -> int | None:
         """Returns which settings a picture was made with; None if it is not known, or another file by now."""
         number, *stamp = self._pictures.get(self._name(picture), [None])
         return number if stamp == _stamp(picture) else None
@@ -85,7 +85,7 @@ class PictureRecord:
         unfinished = self._path.with_name(f"{self._path.name}.tmp")
         with contextlib.suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            unfinished.write_text(json.dumps({"jobs": self._jobs, "pictures": self._pictures}), encoding="utf-8")
+            unfinished.write_text(json.dumps({"jobs": self._identities, "pictures": self._pictures}), encoding="utf-8")
             unfinished.replace(self._path)
             remove_oldest(self._path.parent, self._path.suffix)
 

@@ -39,11 +39,11 @@ class Resumption:
     """Start of a job, and the identity by which a later run can resume it.
 
     Attributes:
-        job: What must be the same in a later run, by name; None for a job that cannot be resumed.
+        identity: What must be the same in a later run, by name; None for a job that cannot be resumed.
         checkpoint: Where the job continues; None: it starts at the beginning.
     """
 
-    job: dict[str, str] | None
+    identity: dict[str, str] | None
     checkpoint: Checkpoint | None = None
 
     @property
@@ -62,11 +62,11 @@ class Resumption:
         Raises:
             SinkError: What the earlier run left cannot be used.
         """
-        if self.job is None or self.checkpoint is None:
+        if self.identity is None or self.checkpoint is None:
             _remove_leftovers(outputs.sinks[0].path)
-            return None if self.job is None else Checkpointer(self.job, outputs)
+            return None if self.identity is None else Checkpointer(self.identity, outputs)
         # It saves this checkpoint before the files are cut to it: later ones are not valid from then on.
-        checkpointer = Checkpointer(self.job, outputs, self.checkpoint)
+        checkpointer = Checkpointer(self.identity, outputs, self.checkpoint)
         temporal.restore(self.checkpoint.state)
         if outputs.sidecar is not None:
             outputs.sidecar.resume_from(self.checkpoint.sidecar_bytes)
@@ -143,10 +143,10 @@ def may_continue_finished(settings: JobSettings) -> bool:
 def _continue_half_finished(settings: JobSettings, path: Path) -> None:
     """Gives finished files their partial names again, if the checkpoints of a killed run are this job's."""
     try:
-        job, checkpoints = load_checkpoints(path)
+        identity, checkpoints = load_checkpoints(path)
     except SinkError:  # Reported when the unfinished files are looked at.
         return
-    if checkpoints and change_since(job, job_identity(settings)) is None:
+    if checkpoints and change_since(identity, job_identity(settings)) is None:
         _unfinish(settings.output.frame_files)
 
 
@@ -162,17 +162,17 @@ def _finished_files(settings: JobSettings) -> tuple[Path, ...] | None:
             f"{files[0]} exists, and nothing tells how it was made; start again with overwrite=True, "
             "or give another name"
         ) from None
-    job = job_identity(settings)
-    change, shortening = change_since(before, job), _shortening(checkpoint, settings)
+    identity = job_identity(settings)
+    change, shortening = change_since(before, identity), _shortening(checkpoint, settings)
     if (change or shortening) and output.overwrite:
         return None
     if change or shortening:
         raise _changed(files[0], change, shortening)
-    has_same_end = all(before.get(name) == job.get(name) for name in END_NAMES)
+    has_same_end = all(before.get(name) == identity.get(name) for name in END_NAMES)
     if has_same_end or _next_seconds(checkpoint, settings) is None:
         return tuple(path for path in output.paths if path.exists())
     try:
-        save_checkpoints(checkpoint_path(files[0]), job, [checkpoint])
+        save_checkpoints(checkpoint_path(files[0]), identity, [checkpoint])
     except OSError as error:
         raise SinkError(f"cannot write {checkpoint_path(files[0])}: {error.strerror}") from None
     _unfinish(files)
@@ -238,13 +238,13 @@ def resumption_of(settings: JobSettings, on_line: Callable[[str], None]) -> Resu
     output, blocker = settings.output, resume_blocker(settings)
     if output.resume and blocker is not None:
         raise SettingError(f"cannot resume: {blocker}")
-    job = job_identity(settings) if blocker is None else None
+    identity = job_identity(settings) if blocker is None else None
     left = None if output.overwrite and not output.resume else Leftovers.of(output, settings.source.image is not None)
     if left is None:
         if output.resume:
             on_line(f"nothing to resume for {output.frame_files[0]}: starting at the beginning")
-        return Resumption(job)
-    reached, change = left.reached_checkpoints(job), left.change(job)
+        return Resumption(identity)
+    reached, change = left.reached_checkpoints(identity), left.change(identity)
     shortening = _shortening(reached[0], settings) if reached else None
     if output.resume is False:
         raise SinkError(_refusal(left, bool(reached), change or shortening))
@@ -257,9 +257,9 @@ def resumption_of(settings: JobSettings, on_line: Callable[[str], None]) -> Resu
         seconds = _next_seconds(checkpoint, settings)
         if seconds is not None:
             on_line(f"resuming {output.frame_files[0]} at frame {checkpoint.index} ({seconds:.2f} s)")
-            return Resumption(job, checkpoint)
+            return Resumption(identity, checkpoint)
     on_line(f"starting again: {left}, but {change or shortening or 'it cannot be resumed'}")
-    return Resumption(job)
+    return Resumption(identity)
 
 
 def _changed(path: Path, change: str | None, shortening: str | None) -> SettingError:

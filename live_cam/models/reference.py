@@ -116,6 +116,16 @@ def resolve_model(
     return ModelReference(spec.name, identity, load, spec.preprocessing, spec.input_size, spec.labels == "imagenet")
 
 
+def folder_of(model: Any) -> Path | None:
+    """Returns the folder that the user means by ``model``, a SavedModel or a preset; None if it is something else."""
+    if not isinstance(model, str | Path):
+        return None
+    if str(model).startswith(HUB_PREFIX):
+        preset = str(model).removeprefix(HUB_PREFIX)
+        return Path(preset) if is_preset_folder(preset) else None
+    return Path(model) if _means_a_file(model) and Path(model).is_dir() else None
+
+
 def resolve_settings(settings: ExplainerSettings) -> ModelReference:
     """Returns which model the settings mean; see ``resolve_model``."""
     return resolve_model(settings.model, settings.weights, settings.unsafe, settings.custom_objects)

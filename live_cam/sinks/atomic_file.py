@@ -213,6 +213,25 @@ def put_in_place(finished: Path, path: Path, overwrite: bool) -> None:
         raise SinkError(f"cannot write {path}: {error.strerror}{kept}") from None
 
 
+@contextlib.contextmanager
+def new_file(path: Path, overwrite: bool) -> Iterator[Path]:
+    """Yields the partial name of a file that is written at once, and renames it at the end of the block.
+
+    Raises:
+        SinkError: The file cannot be written; nothing is left behind, unless the final name is taken by then.
+    """
+    partial = partial_path(path)
+    with locked_output(path, overwrite):
+        try:
+            yield partial
+        except BaseException as error:
+            partial.unlink(missing_ok=True)
+            if isinstance(error, OSError):
+                raise SinkError(f"cannot write {path}: {error.strerror or error}") from None
+            raise
+        put_in_place(partial, path, overwrite)
+
+
 def is_empty(path: Path) -> bool:
     """Returns whether the file exists and is empty, as when the disk was full from the start."""
     return path.is_file() and path.stat().st_size == 0

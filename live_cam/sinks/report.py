@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from live_cam.errors import SinkError
-from live_cam.sinks.atomic_file import locked_output, partial_path, put_in_place
+from live_cam.sinks.atomic_file import new_file
 
 
 def write_report(path: str | Path, report: Mapping[str, Any], overwrite: bool = False) -> None:
@@ -23,16 +22,9 @@ def write_report(path: str | Path, report: Mapping[str, Any], overwrite: bool = 
     Raises:
         SinkError: The file cannot be written; nothing is left behind.
     """
-    path = Path(path)
-    unfinished = partial_path(path)
     text = json.dumps(_plain(report), ensure_ascii=False, allow_nan=False, indent=2)
-    with locked_output(path, overwrite):
-        try:
-            unfinished.write_text(text + "\n", encoding="utf-8")
-        except OSError as error:
-            unfinished.unlink(missing_ok=True)
-            raise SinkError(f"cannot write {path}: {error.strerror}") from None
-        put_in_place(unfinished, path, overwrite)
+    with new_file(Path(path), overwrite) as unfinished:
+        unfinished.write_text(text + "\n", encoding="utf-8")
 
 
 def _plain(value: Any) -> Any:

@@ -6,6 +6,7 @@ import glob
 import hashlib
 import os
 import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -56,6 +57,27 @@ def names_for(name: str) -> list[str]:
     if not names:
         raise SourceError(f"{name}: no file matches; check the pattern, and the folder it begins with")
     return names
+
+
+def files_below(folder: Path, on_unreadable: Callable[[OSError], None], without: Path | None = None) -> Iterator[Path]:
+    """Yields the files in a folder and its sub-folders, sorted, without hidden ones.
+
+    Links are followed, but no folder is entered twice.
+
+    Args:
+        folder: The folder.
+        on_unreadable: Called with the error for each folder that cannot be opened; has its path as ``filename``.
+        without: A folder that is left out.
+    """
+    seen = {folder.resolve(), *(() if without is None else (without.resolve(),))}
+    for parent, subfolders, files in os.walk(folder, onerror=on_unreadable, followlinks=True):
+        visible = {name: Path(parent, name).resolve() for name in sorted(subfolders) if not name.startswith(".")}
+        subfolders.clear()
+        for name, real in visible.items():
+            if real not in seen:
+                seen.add(real)
+                subfolders.append(name)
+        yield from (Path(parent, name) for name in sorted(files) if not name.startswith("."))
 
 
 def check_permission(name: str) -> None:

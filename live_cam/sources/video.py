@@ -58,6 +58,7 @@ class VideoSource(ClosableSource):
         resume_at: First frame that is read, if an earlier run read those before it.
         wants: Called with the media time of each frame; those for which it returns False are counted and left out.
         decoder_threads: See ``VideoDecoder``.
+        on_decoded: Called with the media time of each frame of a file, also of those before the first one that is read.
 
     Attributes:
         has_more: Whether frames follow after ``end_seconds``; known at the end.
@@ -79,11 +80,12 @@ class VideoSource(ClosableSource):
         resume_at: ResumePoint | None = None,
         wants: Callable[[float], bool] | None = None,
         decoder_threads: int | None = None,
+        on_decoded: Callable[[float], None] = lambda time_seconds: None,
     ) -> None:
         super().__init__()
         _check_range(start_seconds, end_seconds)
         self.has_more = self.goes_back = False
-        self._wants = wants
+        self._wants, self._on_decoded = wants, on_decoded
         self.name = display_name(path_or_url)
         self._path_or_url = path_or_url
         self._start_seconds, self._end_seconds = start_seconds or 0.0, end_seconds
@@ -158,6 +160,7 @@ class VideoSource(ClosableSource):
         has_begun = False
         for frame, pts, duration in self._decoder.frames_from(self._seek_seconds):
             time_seconds = self._decoder.media_seconds(pts)
+            self._on_decoded(time_seconds)
             if self._end_seconds is not None and time_seconds >= self._end_seconds:
                 self.has_more = True
                 return

@@ -6,8 +6,8 @@
     ├── feed       FeedSettings        how this source's frames are explained over time and drawn
     └── output     OutputSettings      what is written or shown
 
-All are frozen and can be built without arguments. Names of models, methods, colormaps and the like are checked by the
-module that has the table, which can name the nearest known one.
+All are frozen, and all but ``EvaluationSettings`` and ``ArchiveSettings`` can be built without arguments. Names of
+models, methods, colormaps and the like are checked by the module that has the table, which can name the nearest one.
 """
 
 from __future__ import annotations
@@ -255,7 +255,7 @@ class FeedSettings:
 
     Attributes:
         target: The class to explain, as an index or a label. Default: the top class.
-        smooth_seconds: Half-life of the heatmap smoothing and hold of the class; 0: every frame on its own.
+        smooth_seconds: Half-life of the heatmap smoothing. 0: none, and each frame is explained for its own top class.
         render: How the annotated image looks.
         limits: How much is computed.
     """
@@ -412,7 +412,7 @@ class SearchSettings:
 
     Attributes:
         least_seconds: Shortest interval that counts.
-        gap_seconds: Rows in which the condition holds belong to one interval if at most so much time lies between them.
+        gap_seconds: Rows in which the condition holds belong to one interval if they are at most this far apart.
         top: Number of intervals that are returned, the best ones.
     """
 
@@ -431,7 +431,7 @@ class ServeSettings:
     """Settings of ``livecam serve``.
 
     Attributes:
-        sources: Name and source of each camera, stream or video. None: visitors use their own cameras.
+        sources: Name and source of each camera, stream or video. Empty: visitors use their own cameras.
         explainer: Which model, and how it is explained.
         feed: How the frames of each source are explained over time and drawn.
         host: Address to listen on.
@@ -497,7 +497,7 @@ class ArchiveSettings:
     stall_seconds: float = 60
 
     def __post_init__(self) -> None:
-        check_number("every", self.every_seconds, 0, is_above=True)
+        check_number("every_seconds", self.every_seconds, 0, is_above=True)
         check_number("segment_minutes", self.segment_minutes, 0, is_above=True)
         check_number("workers", self.workers, 1, is_whole=True)
         check_number("retries", self.retries, 0, is_whole=True)

@@ -42,7 +42,7 @@ _EXAMPLES = """Shows, live, what an image classifier looks at.
 
 \b
 Examples:
-  livecam 0                                  camera 0 in a window; h shows its keys
+  livecam 0                                  camera 0 in a window; press h for the keys
   livecam --demo                             no camera needed
   livecam clip.mp4 --output annotated.mp4
   livecam rtsp://camera/stream --model mobilenetv2
@@ -54,7 +54,7 @@ Examples:
 A SOURCE is a camera's index, a video, an image, a URL, a folder of images,
 or several files of a kind. A file named like a command is ./bench.
 The options --webcam, --video, --image and --demo name a source, too.
-Switches without a value are off by default.
+Switches are off unless their help says otherwise.
 """
 
 app = typer.Typer(

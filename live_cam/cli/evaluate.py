@@ -44,7 +44,8 @@ Sanity = Annotated[
     bool,
     typer.Option(
         "--sanity/--no-sanity",
-        help="Compare with the maps of the network with a random last layer. Loads TensorFlow and the model.",
+        help="Compare with the maps of the network with a random last layer, which loads TensorFlow and the model. "
+        "Default: compared.",
     ),
 ]
 Seed = Annotated[
@@ -91,7 +92,8 @@ def evaluate(
 
     Random head: rank correlation with maps of a random last layer; near 1, a map does not show what that layer learned.
 
-    All figures are about the top class, beside those of random maps. Compare drops only where about as much is kept.
+    All figures are about the top class, beside those of random maps. Compare drops only of maps that keep about as
+    much.
     """
     from live_cam.cli.console import Console
     from live_cam.evaluation.evaluate import run_evaluation

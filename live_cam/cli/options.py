@@ -192,7 +192,9 @@ Quality: TypeAlias = Annotated[
         help=f"Quality of the video; 80 looks like the source. Default: {DEFAULT_QUALITY}.",
     ),
 ]
-Audio: TypeAlias = Annotated[bool, flag(_OUTPUT, "--audio/--no-audio", help="Copy the video's sound, or leave it out.")]
+Audio: TypeAlias = Annotated[
+    bool, flag(_OUTPUT, "--audio/--no-audio", help="Copy the video's sound, or leave it out. Default: copied.")
+]
 Html: TypeAlias = Annotated[
     str | None,
     option(
@@ -219,15 +221,19 @@ Report: TypeAlias = Annotated[
 ]
 Overwrite: TypeAlias = Annotated[
     bool,
-    flag(_OUTPUT, "--overwrite", help="Replace files that exist, and start unfinished ones again. Default: refused."),
+    flag(
+        _OUTPUT,
+        "--overwrite",
+        help="Replace existing files, and start unfinished ones again. Default: an error.",
+    ),
 ]
 Resume: TypeAlias = Annotated[
     bool,
     flag(
         _OUTPUT,
         "--resume",
-        help="Continue files whose job was killed or interrupted (a batch does so by itself), or ended earlier than it "
-        "does now. Default: refused.",
+        help="Continue the files of a killed or interrupted job, or extend finished ones to a later --end or "
+        "--max-frames. Default: unfinished files are an error; a batch always continues them.",
     ),
 ]
 Quiet: TypeAlias = Annotated[bool, flag(_OUTPUT, "--quiet", "-q", help="Print errors only.")]

@@ -154,7 +154,7 @@ SHARED_OPTIONS: dict[str, Any] = {
             "--smooth",
             metavar="SECONDS",
             min=0,
-            help="Half-life of the heatmap smoothing, and hold of the class; 0: every frame on its own.",
+            help="Half-life of the heatmap smoothing. 0: none, and each frame is explained for its own top class.",
         ),
     ],
     "view": Annotated[

@@ -11,7 +11,7 @@ from live_cam.pipeline.queues import ClosableQueue, LosslessQueue, TimedQueue
 from live_cam.pipeline.stats import FeedStats
 from live_cam.sinks.protocol import FileSink
 
-# A file job waits for a slow disk; a live one lets results wait this long, in so much memory, and drops the oldest.
+# A file job waits for a slow disk; a live one lets results wait this long, in this much memory, and drops the oldest.
 _FILE_CAPACITY = 1
 _LIVE_SECONDS = 2.0
 _LIVE_BYTES = 1 << 29

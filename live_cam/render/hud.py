@@ -221,7 +221,7 @@ class _Panels:
         return panels
 
     def _figures(self, above: Sequence[Panel]) -> Panel:
-        """Returns the table of figures, with so many rows that two lines remain free between it and the classes."""
+        """Returns the table of figures, with as many rows as leave two lines free between it and the classes."""
         table = FigureTable.fit(_figure_rows(self._status), self._text_px, self._size_px)
         used_px = 2 * (table.height_px(1) + self._margin)
         if self._explanation is not None:

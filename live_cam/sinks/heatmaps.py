@@ -40,7 +40,7 @@ from live_cam.sinks.atomic_file import AtomicFile, partial_path
 
 FORMAT_VERSION = 1
 _NO_CLASS = -1
-# There are at most so many contrast classes.
+# At most this many contrast classes.
 _CONTRAST_SHAPE = (3,)
 # Length of the partial file's header: a multiple of 64, with room for the description of a record.
 _HEADER_BYTES = 4096

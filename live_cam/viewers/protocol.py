@@ -1,4 +1,4 @@
-"""The protocol of everything that shows results live: a window, a web page."""
+"""The protocol of viewers in the main thread, such as the window. The web page has threads of its own: see ``Feed``."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Viewer(Protocol):
         """Names what is shown; does nothing where there is no title."""
 
     def toggle_full_screen(self) -> None:
-        """Fills the screen, or returns to the size before; does nothing where there is no such thing."""
+        """Fills the screen, or returns to the size before; does nothing if it cannot."""
 
     def close(self) -> None:
-        """Takes it away; may be called twice."""
+        """Closes the viewer; may be called twice."""

@@ -107,7 +107,7 @@ class VideoSink(AtomicFile):
         """Takes over the first frames of an earlier run's partial file; call it before ``write``.
 
         Args:
-            frame_count: A ``safe_count`` of that run; ``saved_frame_count`` says whether the file has so many.
+            frame_count: A ``safe_count`` of that run; ``saved_frame_count`` says whether the file has as many.
             clock_state: The ``clock_state`` after these frames.
 
         Raises:

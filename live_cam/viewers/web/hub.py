@@ -131,7 +131,7 @@ class Hub:
             self._switch.ask_for(MethodAndLayer(method, layer))
 
     def tick(self) -> None:
-        """Installs an explainer that finished loading; removes idle and failed cameras. Call it some times a second."""
+        """Installs an explainer that finished loading, and removes idle and failed cameras; is called all the time."""
         with self._lock:
             message = self._switch.poll()
             if message is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +44,6 @@ _MOST_CAMERA_PIXELS = 2_500_000
 _POSTS_AT_ONCE = 2
 _PATIENCE_SECONDS = 15.0
 _BOUNDARY = "livecam-frame"
-
-Handler = Callable[[Request], Awaitable[Response]]
 
 
 class Routes:

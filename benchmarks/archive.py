@@ -19,7 +19,8 @@ import cv2
 from measuring import conditions, demo_images, markdown_table, ratio_text, write_section
 
 from live_cam import load_explainer
-from live_cam.archive.archive import ArchiveOutcome, ArchiveProgress, run_archive
+from live_cam.archive.archive import run_archive
+from live_cam.archive.outcome import ArchiveOutcome, ArchiveProgress
 from live_cam.engines.protocol import usable_cores
 from live_cam.jobs.outcome import JobContext
 from live_cam.settings import ArchiveSettings

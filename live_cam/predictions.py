@@ -19,6 +19,11 @@ Head: TypeAlias = Literal["softmax", "sigmoid", "binary", "logits", "regression"
 # How many classes count as the most similar ones (Finer-CAM, Zhang et al., CVPR 2025, arXiv:2501.11309).
 SIMILAR_COUNT = 3
 
+# What a compiled function takes for "the top class", "no contrast class" and "the most similar classes".
+TOP_CLASS = -1
+NO_CLASS = -1
+SIMILAR_CLASSES = -2
+
 _MOST_CANDIDATES = 12
 # An index is shorter; Python refuses to convert very long texts to integers.
 _MOST_DIGITS = 18

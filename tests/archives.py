@@ -12,9 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 from standin import StandIn
 
-from live_cam.archive.archive import ArchiveOutcome, run_archive
+from live_cam.archive.archive import run_archive
 from live_cam.archive.dataset import file_name_of
 from live_cam.archive.merge import MergeTask
+from live_cam.archive.outcome import ArchiveOutcome
 from live_cam.archive.segment import Segment, explain_segment
 from live_cam.archive.tasks import ProbeTask, Worker
 from live_cam.explain.explainer import Explainer

@@ -21,7 +21,8 @@ from recordings import assert_same
 from standin import StandIn
 
 from live_cam.archive import tasks
-from live_cam.archive.archive import ArchiveOutcome, ArchiveProgress, run_archive
+from live_cam.archive.archive import run_archive
+from live_cam.archive.outcome import ArchiveOutcome, ArchiveProgress
 from live_cam.archive.pool import ProcessPool
 from live_cam.archive.tasks import AnnotateTask, Failure, ProbeTask, Worker
 from live_cam.errors import SourceError

@@ -14,7 +14,8 @@ from archives import archive, table, tables_of
 from conftest import RunLivecam, StartLivecam, wait_until
 from media_clips import write_clip
 
-from live_cam.archive.archive import ArchiveProgress, run_archive
+from live_cam.archive.archive import run_archive
+from live_cam.archive.outcome import ArchiveProgress
 from live_cam.errors import SettingError
 from live_cam.jobs.outcome import JobContext
 from live_cam.settings import ArchiveSettings, ExplainerSettings

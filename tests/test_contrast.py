@@ -12,10 +12,11 @@ from any_networks import CLASSES, HEADS, SIZE, TARGET, functional
 from keras import layers
 
 from live_cam.errors import SettingError
-from live_cam.explain.explainer import NO_CLASS, SIMILAR_CLASSES, ModelExplainer
+from live_cam.explain.explainer import ModelExplainer
 from live_cam.explain.load import load_explainer
 from live_cam.frame import Explanation
 from live_cam.models.reference import resolve_model
+from live_cam.predictions import NO_CLASS, SIMILAR_CLASSES
 
 ENGINES = ("tensorflow", "litert")
 # More classes than are contrasted, so that some are left out.

@@ -13,10 +13,11 @@ import pytest
 from conftest import wait_until
 from test_pipeline import DEADLINE_SECONDS, GivenSource, MeanExplainer
 
-from live_cam.explain.explainer import NO_CLASS, SIMILAR_CLASSES, NetworkInput
+from live_cam.explain.explainer import NetworkInput
 from live_cam.frame import Explanation, Prediction
 from live_cam.pipeline.feed import Feed
 from live_cam.pipeline.pipeline import Pipeline
+from live_cam.predictions import NO_CLASS, SIMILAR_CLASSES
 from live_cam.render.hud import Status
 from live_cam.render.spots import SpotReading
 from live_cam.settings import DEFAULT_SMOOTH_SECONDS, FeedSettings

@@ -20,8 +20,9 @@ from PIL import Image
 
 import live_cam
 from live_cam.errors import SettingError, SourceError
-from live_cam.explain.explainer import NO_CLASS, ModelExplainer, NetworkInput
+from live_cam.explain.explainer import ModelExplainer, NetworkInput
 from live_cam.explain.load import build_explainer, load_explainer
+from live_cam.predictions import NO_CLASS
 from live_cam.settings import ExplainerSettings
 from live_cam.sources.image import as_bgr_image
 

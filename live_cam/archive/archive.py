@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import re
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from live_cam.archive.dataset import (
-    TOP_COUNT,
-    VIDEO_SCHEMA,
     Dataset,
-    TableWriter,
     file_name_of,
-    table_metadata,
-    table_of,
-    write_text,
+)
+from live_cam.archive.description import (
+    archive_identity,
+    check_same_precision,
+    check_same_settings,
+    write_description,
 )
 from live_cam.archive.merge import MergeTask
+from live_cam.archive.outcome import ArchiveOutcome, ArchiveProgress
 from live_cam.archive.pool import Pool, ProcessPool
 from live_cam.archive.segment import SegmentResult
 from live_cam.archive.tasks import (
@@ -41,14 +35,12 @@ from live_cam.archive.tasks import (
 )
 from live_cam.archive.video_plan import VideoPlan
 from live_cam.archive.videos import problem_of, videos_of
+from live_cam.archive.videos_table import VideosTable
 from live_cam.engines.protocol import usable_cores
 from live_cam.errors import SettingError, SourceError
 from live_cam.jobs.batch import check_folder, make_folder
-from live_cam.jobs.job_identity import change_since, picture_identity
 from live_cam.models.reference import resolve_settings
-from live_cam.settings import FeedSettings, JobSettings
 from live_cam.sinks.atomic_file import OutputLock
-from live_cam.version import __version__
 
 if TYPE_CHECKING:
     from live_cam.jobs.outcome import JobContext
@@ -56,60 +48,8 @@ if TYPE_CHECKING:
 
 _POLL_SECONDS = 0.2
 _PROGRESS_SECONDS = 0.5
-_TABLE_SECONDS = 10.0
-_TABLE_PAUSE = 50
 # A model that was converted before is ready within this time.
 _QUICK_SECONDS = 3.0
-
-
-@dataclass(frozen=True)
-class ArchiveProgress:
-    """How far an archive is.
-
-    Attributes:
-        videos_done: Number of videos that are complete or failed.
-        videos_total: Number of videos.
-        segments_done: Number of explained segments.
-        segments_total: Number of segments, as far as is known.
-        media_seconds_done: Length of what is explained.
-        media_seconds_total: Length of all videos, as far as is known.
-        media_per_second: Seconds of video that are explained in a second; None at the beginning.
-        seconds_left: Estimated time to the end; None if unknown.
-        failed: Number of videos that failed.
-    """
-
-    videos_done: int = 0
-    videos_total: int = 0
-    segments_done: int = 0
-    segments_total: int = 0
-    media_seconds_done: float = 0.0
-    media_seconds_total: float = 0.0
-    media_per_second: float | None = None
-    seconds_left: float | None = None
-    failed: int = 0
-
-
-@dataclass(frozen=True)
-class ArchiveOutcome:
-    """Result of an archive.
-
-    Attributes:
-        done: Number of videos that were explained.
-        skipped: Number of videos that an earlier run had explained.
-        failures: A line, with the reason, about each video that could not be read, or not to its end.
-        row_count: Number of rows of all these videos.
-        media_seconds: Length of what was explained.
-        wall_seconds: Duration of the run.
-        was_interrupted: Whether it was ended before all videos were done.
-    """
-
-    done: int
-    skipped: int
-    failures: tuple[str, ...]
-    row_count: int
-    media_seconds: float
-    wall_seconds: float
-    was_interrupted: bool
 
 
 def run_archive(
@@ -134,8 +74,8 @@ def run_archive(
     dataset = Dataset(settings.output)
     with ExitStack() as stack:
         stack.enter_context(_lock(dataset))
-        identity = _identity(settings)
-        _check_same_settings(dataset, identity)
+        identity = archive_identity(settings)
+        check_same_settings(dataset, identity)
         dataset.remove_partial_tables()
         stack.callback(dataset.remove_partial_tables)  # when the workers have ended
         pool = stack.enter_context(_pool(settings))
@@ -158,33 +98,6 @@ def _pool(settings: ArchiveSettings) -> Pool:
             raise SettingError(f'--ray needs the package {error.name}: pip install ".[ray]"') from None
         return RayPool(settings)
     return ProcessPool(settings, settings.workers or usable_cores())
-
-
-def _identity(settings: ArchiveSettings) -> dict[str, str]:
-    """Returns everything that the rows depend on, by the names of the settings."""
-    job = JobSettings(explainer=replace(settings.explainer, top_k=TOP_COUNT), feed=FeedSettings(target=settings.target))
-    every_seconds = settings.every_seconds
-    return {
-        **picture_identity(job),
-        "every": json.dumps(every_seconds and float(every_seconds)),
-        "segment_minutes": json.dumps(float(settings.segment_minutes)),
-        "maps": json.dumps(settings.maps),
-    }
-
-
-def _check_same_settings(dataset: Dataset, identity: Mapping[str, str]) -> None:
-    """Checks that an index that exists was made with the same settings: rows of one index can be compared.
-
-    Raises:
-        SettingError: It was not.
-    """
-    if not dataset.info.exists() or dataset.is_empty:
-        return
-    change = change_since(dataset.read_info().get("settings", {}), identity)
-    if change is not None:
-        raise SettingError(
-            f"{dataset.folder} was made with other settings: {change}; give these again, or another folder"
-        )
 
 
 class _Run:
@@ -211,23 +124,21 @@ class _Run:
         self._done_seconds: dict[Task[Any], float] = {}
         self._failure_counts: Counter[Task[Any]] = Counter()
         self._facts: ModelFacts | None = None
-        # Of other videos, and of those of this run until they are complete.
-        self._earlier_rows: dict[str, dict[str, Any]] = {}
+        self._table = VideosTable(dataset)
         self._row_count = self._done_count = self._skipped_count = self._failed_count = 0
         self._complete_count = self._unprobed_count = 0
         # Explained in this run; explained before it; of all videos that are not finished.
         self._media_seconds = self._media_earlier_seconds = self._media_total_seconds = 0.0
         self._started_seconds = self._next_progress_seconds = time.monotonic()
-        self._next_table_seconds = self._started_seconds + _TABLE_SECONDS
 
     def run(self, videos: Sequence[str]) -> ArchiveOutcome:
         """Does all tasks."""
         for path in videos:
             self._add(path)
         self._prepare()
-        self._earlier_rows = self._rows_of_earlier_runs()
+        self._table.read()
         try:
-            self._write_videos()
+            self._table.write(self._videos.values())
             while not self._context.stop.is_set() and self._has_work:
                 self._submit()
                 for event in self._pool.events(_POLL_SECONDS):
@@ -238,11 +149,11 @@ class _Run:
                 if time.monotonic() >= self._next_progress_seconds:
                     self._next_progress_seconds = time.monotonic() + _PROGRESS_SECONDS
                     self._on_progress(self._progress())
-                if time.monotonic() >= self._next_table_seconds:
-                    self._write_videos()
+                if self._table.is_due:
+                    self._table.write(self._videos.values())
             self._on_progress(self._progress())
         finally:
-            self._write_videos()
+            self._table.write(self._videos.values())
             self._dataset.remove_empty_folders()
         return self._outcome()
 
@@ -275,7 +186,7 @@ class _Run:
             raise facts.error or SourceError(f"the model could not be prepared: {facts.reason}")
         if facts is None:
             return
-        self._check_same_precision(facts)
+        check_same_precision(self._dataset, facts)
         self._facts = facts
         if facts.warning:
             self._context.on_line(f"warning: {facts.warning}")
@@ -283,32 +194,7 @@ class _Run:
             self._context.on_line(f"each worker loads TensorFlow and uses about 1 GB: {facts.engine_reason}")
         if facts.precision_reason:
             self._context.on_line(f"precision float: {facts.precision_reason}")
-        names = ("model", "method", "layer", "engine", "precision", "score", "labels")
-        about = {name: getattr(facts, name) for name in names}
-        self._dataset.write_info(
-            {
-                "livecam": __version__,
-                **about,
-                "every_seconds": self._settings.every_seconds,
-                "segment_minutes": self._settings.segment_minutes,
-                "settings": self._identity,
-            }
-        )
-        write_text(self._dataset.readme, _readme(facts, self._settings.maps))
-
-    def _check_same_precision(self, facts: ModelFacts) -> None:
-        """Checks that an index that exists has the precision that is possible here.
-
-        Raises:
-            SettingError: It has not.
-        """
-        made = facts.precision if self._dataset.is_empty else self._dataset.read_info().get("precision", "float")
-        if made != facts.precision:
-            reason = facts.precision_reason or "it was not possible then"
-            raise SettingError(
-                f"{self._dataset.folder} was made with precision {made}, and would get {facts.precision} now: "
-                f"{reason}; give another folder"
-            )
+        write_description(self._dataset, self._settings, self._identity, facts)
 
     def _add(self, path: str) -> None:
         video = VideoPlan(path, file_name_of(path))
@@ -381,8 +267,8 @@ class _Run:
             self._row_count += probe.finished["row_count"]
             self._annotate(video)
             return
-        if self._earlier_rows.get(video.path, {}).get("digest") != probe.info.digest:
-            self._earlier_rows.pop(video.path, None)  # It was about another video of that name.
+        if self._table.earlier_rows.get(video.path, {}).get("digest") != probe.info.digest:
+            self._table.earlier_rows.pop(video.path, None)  # It was about another video of that name.
         seconds = self._settings.segment_seconds
         self._media_total_seconds += probe.info.duration_seconds or 0.0
         self._media_earlier_seconds += sum(result.end_seconds - result.number * seconds for result in probe.segments)
@@ -425,7 +311,7 @@ class _Run:
 
     def _complete(self, video: VideoPlan) -> None:
         row = video.row or {}
-        self._earlier_rows.pop(row.get("video", ""), None)
+        self._table.earlier_rows.pop(row.get("video", ""), None)
         self._complete_count += 1
         if row.get("state") != "done":
             self._failed_count += 1
@@ -463,44 +349,3 @@ class _Run:
             wall_seconds=time.monotonic() - self._started_seconds,
             was_interrupted=self._complete_count < len(self._videos),
         )
-
-    def _rows_of_earlier_runs(self) -> dict[str, dict[str, Any]]:
-        """Returns the rows of all videos that are in the index."""
-        rows: dict[str, dict[str, Any]] = {}
-        # If it is damaged, the other tables hold all but the reasons of failures.
-        with contextlib.suppress(OSError, pa.ArrowException):
-            rows = {row["video"]: row for row in pq.read_table(self._dataset.videos, schema=VIDEO_SCHEMA).to_pylist()}
-        made = map(table_metadata, self._dataset.folder.glob("frames/*.parquet"))
-        rows.update({row["video"]: row for row in made if row is not None})
-        return rows
-
-    def _write_videos(self) -> None:
-        """Writes the table of all videos.
-
-        Raises:
-            SinkError: The disk is full.
-        """
-        started_seconds = time.monotonic()
-        rows = dict(self._earlier_rows)
-        for video in self._videos.values():
-            row = video.shown_row
-            # What an earlier run made of it stays until it is made anew.
-            if not video.is_pending or row["video"] not in rows:
-                rows[row["video"]] = row
-        with TableWriter(self._dataset.videos, VIDEO_SCHEMA) as writer:
-            writer.write(table_of([rows[name] for name in sorted(rows)], VIDEO_SCHEMA))
-            writer.finish({})
-        # Of a hundred thousand videos, the table takes a second.
-        now_seconds = time.monotonic()
-        self._next_table_seconds = now_seconds + max(_TABLE_SECONDS, _TABLE_PAUSE * (now_seconds - started_seconds))
-
-
-def _readme(facts: ModelFacts, has_maps: bool) -> str:
-    """Returns the README of an index."""
-    text = resources.files("live_cam.archive").joinpath("index_readme.md").read_text(encoding="utf-8")
-    if not has_maps:
-        text = re.sub(r"\n`maps/.*?\n\n", "\n", text, flags=re.DOTALL)
-    words = {"version": __version__, "model": facts.model, "method": facts.method, "layer": facts.layer}
-    for name, word in {**words, "score": facts.score}.items():
-        text = text.replace(f"{{{{{name}}}}}", word)
-    return text

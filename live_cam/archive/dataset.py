@@ -138,6 +138,10 @@ class Dataset:
         """Returns the folder of one video's finished segments."""
         return self.folder / "segments" / file_name
 
+    def segment_table(self, file_name: str, number: int, kind: str) -> Path:
+        """Returns the path of a table of one finished segment."""
+        return self.segments(file_name) / f"{number:06d}.{kind}.parquet"
+
     def remove_partial_tables(self) -> None:
         """Removes what killed workers left."""
         for folder in (self.folder, *self._own_folders()):

@@ -87,7 +87,7 @@ class MergeTask(Task[dict[str, Any]]):
             offset: int | None = 0
             for number, result in enumerate(self.results):
                 if result.frame_count is not None:
-                    path = dataset.segments(self.file_name) / f"{number:06d}.{kind}.parquet"
+                    path = dataset.segment_table(self.file_name, number, kind)
                     rows = _read_segment(path).cast(schema)
                     if "index" in schema.names:
                         rows = _with_index(rows, offset)
@@ -106,7 +106,7 @@ class MergeTask(Task[dict[str, Any]]):
             if result.frame_count is None:
                 return None
             if result.row_count:
-                path = dataset.segments(self.file_name) / f"{result.number:06d}.frames.parquet"
+                path = dataset.segment_table(self.file_name, result.number, "frames")
                 return _read_segment(path)["time_seconds"][0].as_py()
             if result.error is not None:
                 return None

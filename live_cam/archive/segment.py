@@ -65,10 +65,6 @@ class Segment:
     target_index: int | None
     has_maps: bool
 
-    def table(self, dataset: Dataset, kind: str) -> Path:
-        """Returns the path of one of its tables."""
-        return dataset.segments(self.file_name) / f"{self.number:06d}.{kind}.parquet"
-
 
 @dataclass(frozen=True)
 class SegmentResult:
@@ -135,36 +131,21 @@ def explain_segment(
         "scenes": SCENE_SCHEMA,
         **({"maps": MAP_SCHEMA} if segment.has_maps else {}),
     }
-    writers = {kind: TableWriter(segment.table(dataset, kind), schema) for kind, schema in tables.items()}
+    writers = {
+        kind: TableWriter(dataset.segment_table(segment.file_name, segment.number, kind), schema)
+        for kind, schema in tables.items()
+    }
     try:
         rows = _Rows(segment.video, score, writers)
-        frame_seconds, is_last, goes_back, error = 0.0, False, False, None
-        try:
-            # Every frame from the keyframe before, so that the first ones do not depend on where the segment begins.
-            begin = None if segment.number == 0 else ResumePoint(0, segment.start_seconds)
-            with VideoSource(
-                segment.video,
-                end_seconds=segment.end_seconds,
-                resume_at=begin,
-                wants=picker,
-                decoder_threads=1,
-                on_decoded=lambda seconds: on_frame(max(0.0, seconds - segment.start_seconds)),
-            ) as source:
-                frame_seconds = float(1 / source.rate) if source.rate else 0.0
-                while (frame := source.read()) is not None:
-                    network_input = explainer.preprocess(frame.image)
-                    explanation = explainer.explain_input(network_input, segment.target_index)
-                    rows.add(frame, explanation)
-                    scenes.add(frame, explanation, network_input.pixels)
-                    frame_seconds = frame.duration_seconds or frame_seconds
-                is_last, goes_back = not source.has_more, source.goes_back
-            _check_unchanged(segment)
-        except NoFrameLeftError as empty:
-            is_last = not empty.has_more
-        except SourceError as problem:
-            # Numbers of frames would count from the segment's beginning.
-            error = re.sub(r" after frame \d+ \(([\d.]+ s)\)", r" after \1", str(problem))
-        end_seconds = picker.last_seconds + frame_seconds if picker.frame_count else segment.start_seconds
+
+        def add(frame: Frame) -> None:
+            network_input = explainer.preprocess(frame.image)
+            explanation = explainer.explain_input(network_input, segment.target_index)
+            rows.add(frame, explanation)
+            scenes.add(frame, explanation, network_input.pixels)
+
+        ending = _read(segment, picker, add, on_frame)
+        end_seconds = picker.last_seconds + ending.frame_seconds if picker.frame_count else segment.start_seconds
         rows.end(end_seconds)
         scenes.end(end_seconds)
         for scene in scenes.scenes:
@@ -172,7 +153,13 @@ def explain_segment(
                 scene.from_seconds, scene.to_seconds, scene.time_seconds, scene.explained, scenes.jpeg(scene)
             )
         result = SegmentResult(
-            segment.number, picker.frame_count, rows.row_count, end_seconds, is_last, goes_back, error
+            segment.number,
+            picker.frame_count,
+            rows.row_count,
+            end_seconds,
+            ending.is_last,
+            ending.goes_back,
+            ending.error,
         )
         # The frames last: their table says that the segment is complete.
         for kind in reversed(writers):
@@ -181,6 +168,46 @@ def explain_segment(
     finally:
         for writer in writers.values():
             writer.close()
+
+
+@dataclass
+class _Ending:
+    """How reading a segment ended: duration of its last frame, and the facts of ``SegmentResult``."""
+
+    frame_seconds: float = 0.0
+    is_last: bool = False
+    goes_back: bool = False
+    error: str | None = None
+
+
+def _read(
+    segment: Segment, picker: _Picker, add: Callable[[Frame], None], on_frame: Callable[[float], None]
+) -> _Ending:
+    """Reads a segment's frames and adds those that are picked."""
+    ending = _Ending()
+    # Every frame from the keyframe before, so that the first ones do not depend on where the segment begins.
+    begin = None if segment.number == 0 else ResumePoint(0, segment.start_seconds)
+    try:
+        with VideoSource(
+            segment.video,
+            end_seconds=segment.end_seconds,
+            resume_at=begin,
+            wants=picker,
+            decoder_threads=1,
+            on_decoded=lambda seconds: on_frame(max(0.0, seconds - segment.start_seconds)),
+        ) as source:
+            ending.frame_seconds = float(1 / source.rate) if source.rate else 0.0
+            while (frame := source.read()) is not None:
+                add(frame)
+                ending.frame_seconds = frame.duration_seconds or ending.frame_seconds
+            ending.is_last, ending.goes_back = not source.has_more, source.goes_back
+        _check_unchanged(segment)
+    except NoFrameLeftError as empty:
+        ending.is_last = not empty.has_more
+    except SourceError as problem:
+        # Numbers of frames would count from the segment's beginning.
+        ending.error = re.sub(r" after frame \d+ \(([\d.]+ s)\)", r" after \1", str(problem))
+    return ending
 
 
 def _check_unchanged(segment: Segment) -> None:

@@ -15,7 +15,7 @@ from live_cam.errors import SettingError
 from live_cam.settings import ArchiveSettings, ExplainerSettings, FeedSettings
 
 if TYPE_CHECKING:
-    from live_cam.archive.archive import ArchiveOutcome
+    from live_cam.archive.outcome import ArchiveOutcome
 
 _ARCHIVE, _WORKERS = "Archive", "Workers"
 _INTERRUPTED_CODE = 130

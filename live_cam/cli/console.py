@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
 
-    from live_cam.archive.archive import ArchiveProgress
+    from live_cam.archive.outcome import ArchiveProgress
     from live_cam.jobs.outcome import Progress
 
 _JSON_INTERVAL_SECONDS = 0.5

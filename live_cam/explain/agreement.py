@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from live_cam.engines.protocol import Engine
-from live_cam.predictions import Head, class_probabilities, top_class_index
+from live_cam.predictions import NO_CLASS, TOP_CLASS, Head, class_probabilities, top_class_index
 
 # How far the candidate may differ: in probabilities absolutely, in the heatmap relative to its peak.
 PROBABILITY_TOLERANCE = 1e-4
@@ -24,11 +24,11 @@ def disagreement(trusted: Engine, candidate: Engine, pixels: np.ndarray, head: H
     Returns:
         What differs, in a few words; None if they agree.
     """
-    outputs, _ = trusted.explain(pixels, (-1, -1))
+    outputs, _ = trusted.explain(pixels, (TOP_CLASS, NO_CLASS))
     top_class = top_class_index(outputs, head)
     # Explicitly, so that both explain the same class.
-    _, heatmap = trusted.explain(pixels, (top_class, -1))
-    candidate_outputs, candidate_heatmap = candidate.explain(pixels, (top_class, -1))
+    _, heatmap = trusted.explain(pixels, (top_class, NO_CLASS))
+    candidate_outputs, candidate_heatmap = candidate.explain(pixels, (top_class, NO_CLASS))
     if not (np.isfinite(candidate_outputs).all() and np.isfinite(candidate_heatmap).all()):
         return "its values are not finite"
     if top_class_index(candidate_outputs, head) != top_class:

@@ -19,6 +19,9 @@ from live_cam.explain.replica_pool import ReplicaPool, results_in_order
 from live_cam.frame import Explanation, Prediction
 from live_cam.gradmodel.cam_methods import METHODS_WITHOUT_CONTRAST, SCORE_CAM, score_cam
 from live_cam.predictions import (
+    NO_CLASS,
+    SIMILAR_CLASSES,
+    TOP_CLASS,
     class_index_of,
     class_probabilities,
     predictions_of,
@@ -32,11 +35,6 @@ from live_cam.sources.image import as_bgr_image
 
 if TYPE_CHECKING:
     import PIL.Image
-
-# What engines take for "the top class", "no contrast class" and "the most similar classes".
-TOP_CLASS = -1
-NO_CLASS = -1
-SIMILAR_CLASSES = -2
 
 # The ``contrast`` of the settings that stands for ``SIMILAR_CLASSES``.
 SIMILAR = "similar"

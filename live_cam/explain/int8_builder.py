@@ -20,6 +20,7 @@ from live_cam.explain.int8_check import int8_agreement
 from live_cam.explain.model_cache import Cache
 from live_cam.explain.model_info import ModelInfo
 from live_cam.gradmodel.cam_methods import SCORE_CAM
+from live_cam.predictions import NO_CLASS, TOP_CLASS
 from live_cam.preprocess import FrameFitter
 from live_cam.settings import ExplainerSettings
 from live_cam.timing_harness import interleaved, machine, timed
@@ -120,7 +121,7 @@ class Int8Builder:
         # From darkness on the left to the whole picture on the right.
         mask = np.broadcast_to(np.linspace(0, 1, width, dtype=np.float32), (height, width))
         others: dict[str, list[np.ndarray]] = {
-            "explain": [np.array([-1, -1], np.int32)],
+            "explain": [np.array([TOP_CLASS, NO_CLASS], np.int32)],
             "forward": [],
             "masked_forward": [mask],
         }
@@ -171,8 +172,8 @@ class Int8Builder:
 def measured_time_ratio(engine: Engine, other: Engine, pixels: np.ndarray) -> float:
     """Returns the time that an engine takes for a picture over the time of another: the median of some rounds."""
     actions = {
-        "engine": timed(lambda index: engine.explain(pixels, (-1, -1))),
-        "other": timed(lambda index: other.explain(pixels, (-1, -1))),
+        "engine": timed(lambda index: engine.explain(pixels, (TOP_CLASS, NO_CLASS))),
+        "other": timed(lambda index: other.explain(pixels, (TOP_CLASS, NO_CLASS))),
     }
     # The first call of an engine is slower.
     actions["other"](0)

@@ -11,7 +11,7 @@ import numpy as np
 
 from live_cam.engines.protocol import Engine
 from live_cam.gradmodel.cam_methods import SCORE_CAM, score_cam
-from live_cam.predictions import Head, class_probabilities, top_class_index
+from live_cam.predictions import NO_CLASS, TOP_CLASS, Head, class_probabilities, top_class_index
 
 # How much lower int8's figures may be than those of float for pictures with noise of two gray levels, as every camera
 # has it. Noise leaves different things of different maps: for EfficientNet-Lite0 a correlation of 0.997 at its last
@@ -115,10 +115,10 @@ def _agreement(pairs: Sequence[tuple[_Explained, _Explained]], head: Head) -> Ag
     )
 
 
-def _explained(engine: Engine, pixels: np.ndarray, head: Head, method: str, class_index: int = -1) -> _Explained:
+def _explained(engine: Engine, pixels: np.ndarray, head: Head, method: str, class_index: int = TOP_CLASS) -> _Explained:
     """Explains a class, or the top class, whose heatmap is (h, w) float32."""
-    outputs, maps = engine.explain(pixels, (class_index, -1))
-    explained = top_class_index(outputs, head) if class_index == -1 else class_index
+    outputs, maps = engine.explain(pixels, (class_index, NO_CLASS))
+    explained = top_class_index(outputs, head) if class_index == TOP_CLASS else class_index
     if method != SCORE_CAM:
         return _Explained(explained, outputs, maps if maps.ndim == 2 else maps[0])
 

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from live_cam.gradmodel.grad_model import GradModel, run_network
+from live_cam.predictions import NO_CLASS, TOP_CLASS
 
 # A convolution, its normalization, its activation and the next layer.
 _CHECKED_MAPS = 4
@@ -55,4 +56,4 @@ def saturated_share(values: np.ndarray | tf.Tensor) -> float:
 
 def _outputs(grad_model: GradModel, pixels: np.ndarray) -> np.ndarray:
     # Of the function that is traced already.
-    return grad_model.explain(tf.constant(pixels), tf.constant([-1, -1], tf.int32))[0].numpy()
+    return grad_model.explain(tf.constant(pixels), tf.constant([TOP_CLASS, NO_CLASS], tf.int32))[0].numpy()

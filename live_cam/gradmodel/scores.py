@@ -14,7 +14,7 @@ import tensorflow as tf
 from live_cam.errors import ModelError, unknown_name
 from live_cam.gradmodel.litert_gradients import weighted_one_hots
 from live_cam.models.network import shape_text
-from live_cam.predictions import SIMILAR_COUNT
+from live_cam.predictions import SIMILAR_CLASSES, SIMILAR_COUNT
 
 if TYPE_CHECKING:
     from live_cam.models.network import LinearOutputs
@@ -31,9 +31,6 @@ _NAMES_OF_NUMBERS = re.compile(
 _NAMES_OF_CLASSES = re.compile(r"class|cls|categor|label|logit|score", re.I)
 # Left, top, width and height, or two corners.
 _BOX_LENGTH = 4
-
-# The contrasted class that stands for the most similar classes.
-_SIMILAR_CLASSES = -2
 
 
 def chosen_output(named: Mapping[str, tf.Tensor], name: str | None) -> tf.Tensor:
@@ -154,7 +151,7 @@ def class_choice(scores: tf.Tensor, class_indices: tf.Tensor, head: Head, score:
     similar_count = 0 if head == "regression" else min(SIMILAR_COUNT, scores.shape[1] - 1)
     if similar_count:
         similar, similar_weights = _similar_classes(values, explained, similar_count, head, score)
-        is_similar = tf.equal(contrasted, _SIMILAR_CLASSES)
+        is_similar = tf.equal(contrasted, SIMILAR_CLASSES)
         padding = [[0, similar_count - 1]]
         minus = tf.where(is_similar, similar, tf.pad(minus, padding))
         weights = tf.where(is_similar, similar_weights, tf.pad(weights, padding))

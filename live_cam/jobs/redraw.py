@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from live_cam.explain.explainer import NO_CLASS, Explainer, NetworkInput
+from live_cam.explain.explainer import Explainer, NetworkInput
 from live_cam.frame import Explanation
+from live_cam.predictions import NO_CLASS
 from live_cam.preprocess import FrameFitter
 from live_cam.settings import FeedSettings, JobSettings, OutputSettings, SourceSettings
 from live_cam.sources.wrappers import ExpectedFrames

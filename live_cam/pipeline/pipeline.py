@@ -16,10 +16,10 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from live_cam.explain.explainer import NO_CLASS
 from live_cam.frame import Explanation, Frame, Result
 from live_cam.pipeline.feed import Feed
 from live_cam.pipeline.speculative import speculative_results
+from live_cam.predictions import NO_CLASS
 from live_cam.temporal.explainer import SmoothedExplanation
 
 if TYPE_CHECKING:

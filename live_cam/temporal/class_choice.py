@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from live_cam.explain.explainer import NO_CLASS, SIMILAR_CLASSES
 from live_cam.frame import LOWEST_CERTAIN_PROBABILITY, Explanation
+from live_cam.predictions import NO_CLASS, SIMILAR_CLASSES
 
 _HALF_LIFE_SECONDS = 0.1
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from live_cam.errors import LiveCamError
-from live_cam.explain.explainer import NO_CLASS, SIMILAR_CLASSES
 from live_cam.gradmodel.cam_methods import METHODS_WITHOUT_CONTRAST
+from live_cam.predictions import NO_CLASS, SIMILAR_CLASSES
 from live_cam.render.cards import duration_text
 from live_cam.render.colormaps import COLORMAPS
 from live_cam.render.hud import DETAILS

@@ -22,9 +22,10 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from live_cam.errors import LiveCamError, SettingError, SourceError
-from live_cam.explain.explainer import NO_CLASS, SIMILAR, SIMILAR_CLASSES
+from live_cam.explain.explainer import SIMILAR
 from live_cam.frame import Explanation
 from live_cam.pipeline.stats import peak_rss_mb
+from live_cam.predictions import NO_CLASS, SIMILAR_CLASSES
 from live_cam.render.colormaps import COLORMAPS, colormap_lut, heat_lut
 from live_cam.render.overlay import VISIBLE_HEAT
 from live_cam.sources.image import decode_image, header_size_wh

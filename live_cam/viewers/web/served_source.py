@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from live_cam.errors import SettingError, unknown_name
-from live_cam.explain.explainer import NO_CLASS
 from live_cam.gradmodel.cam_methods import METHODS_WITHOUT_CONTRAST
 from live_cam.models.registry import find_spec, is_known
 from live_cam.pipeline.feed import Subscription, target_index
+from live_cam.predictions import NO_CLASS
 from live_cam.viewers.web.broadcast import Broadcast
 from live_cam.viewers.web.messages import finite, frame_message, jpeg_of, prediction_json
 

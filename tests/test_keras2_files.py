@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 import sys
@@ -148,6 +149,29 @@ def test_a_file_that_names_a_function_of_python_is_refused(files: Path, tmp_path
     path = hostile(files, tmp_path, "cnn", change)
     with pytest.raises(ModelError, match=r"names Python's own eval\(\) as a function of Keras; do not use it$"):
         load_explainer(path)
+
+
+def test_an_op_that_is_stored_in_a_file_is_checked_like_those_of_a_saved_model(files: Path, tmp_path: Path):
+    node = {
+        "name": "spy",
+        "op": "DebugIdentity",
+        "input": ["image"],
+        "attr": {
+            "T": {"type": "DT_FLOAT"},
+            "debug_urls": {"list": {"s": [base64.b64encode(f"file://{tmp_path}/spied".encode()).decode()]}},
+        },
+    }
+    settings = {"name": "spy", "trainable": True, "dtype": "float32", "node_def": node, "constants": {}}
+
+    def change(config) -> None:
+        layers = config["config"]["layers"]
+        position = next(number for number, layer in enumerate(layers) if layer["class_name"] == "Conv2D")
+        layers.insert(position, {"class_name": "TensorFlowOpLayer", "config": settings})
+
+    path = hostile(files, tmp_path, "cnn", change)
+    with pytest.raises(ModelError, match=r"runs the op DebugIdentity, which may do more than compute"):
+        load_explainer(path)
+    assert not (tmp_path / "spied").exists()
 
 
 WRITE_LAMBDA = """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import sys
 import zipfile
 from pathlib import Path
 
@@ -125,6 +126,16 @@ def test_code_in_a_file_does_not_run_unless_allowed(suffix, build, tmp_path):
     assert explainer.info.preprocessing == "raw"
 
 
+@pytest.mark.parametrize("value", [np.int64(2**62), h5py.Empty("f"), np.zeros(3)])
+def test_an_architecture_that_is_no_text_is_refused(value, tmp_path):
+    path = tmp_path / "tampered.h5"
+    functional(HEADS["softmax"]()).save(path)
+    with h5py.File(path, "r+") as file:
+        file.attrs["model_config"] = value
+    with pytest.raises(ModelError, match=r"^cannot load the model .*: it is damaged or cut off \([^\n]*$"):
+        load_explainer(path)
+
+
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
 def test_allowing_code_once_does_not_allow_it_later(suffix, tmp_path):
     path, mark = tmp_path / f"hostile{suffix}", tmp_path / "ran"
@@ -150,6 +161,21 @@ def test_a_file_that_names_code_elsewhere_does_not_import_it(module, tmp_path):
     with pytest.raises(ModelError, match=f"needs {module}.Popen, whose code is not in the file; .*--import FILE"):
         load_explainer(path)
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"module": "antigravity", "class_name": "X", "registered_name": "Dense", "config": {}},
+        {"module": "os", "class_name": "function", "config": "relu", "registered_name": "function"},
+        {"module": "os", "class_name": "__typespec__", "spec_name": "X", "registered_name": "Dense", "config": []},
+    ],
+)
+def test_the_name_of_something_in_keras_does_not_excuse_a_foreign_module(config, tmp_path):
+    path = keras_zip(tmp_path / "gadget.keras", json.dumps({**config, "build_config": {}}).encode())
+    with pytest.raises(ModelError, match=rf"needs {config['module']}\.\w+, whose code is not in the file"):
+        load_explainer(path)
+    assert "antigravity" not in sys.modules
 
 
 @keras.saving.register_keras_serializable("livecam_tests")
@@ -214,6 +240,19 @@ def test_weights_that_would_fill_the_memory_are_not_read(tmp_path):
         file.create_dataset("huge", (1 << 38,), "float32", chunks=(1 << 16,))
     with pytest.raises(ModelError, match=r"would unpack to 1099\.5 GB"):
         load_explainer(path)
+
+
+@pytest.mark.parametrize("kind", ["archive", "weights"])
+def test_weights_in_an_archive_or_alone_that_would_fill_the_memory_are_not_read(kind, tmp_path):
+    weights = tmp_path / "weights.h5"
+    with h5py.File(weights, "w") as file:
+        file.create_dataset("huge", (1 << 38,), "float32", chunks=(1 << 16,))
+    functional(HEADS["softmax"]()).save(tmp_path / "good.keras")
+    with zipfile.ZipFile(tmp_path / "good.keras") as archive:
+        config = archive.read("config.json")
+    bomb = keras_zip(tmp_path / "bomb.keras", config, weights.read_bytes())
+    with pytest.raises(ModelError, match=r"would unpack to 1099\.5 GB"):
+        load_explainer(bomb) if kind == "archive" else load_explainer("mobilenetv2", weights=weights)
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])

@@ -480,3 +480,15 @@ def test_the_digest_needs_little_memory(copy, monkeypatch):
     monkeypatch.setattr(reference, "file_sha256", lambda path: sizes.append(path.stat().st_size) or "")
     reference.resolve_model(copy)
     assert len(sizes) == 4
+
+
+def test_a_tower_of_sizes_is_not_climbed_again_and_again():
+    """Each level has the one below ten times: without a memory of what is known, 10 ** 14 calls."""
+    bottom = tf.compat.v1.NodeDef(name="level0", op="Const")
+    bottom.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(np.int32(1)))
+    packed = [
+        tf.compat.v1.NodeDef(name=f"level{number}", op="Pack", input=[f"level{number - 1}"] * 10)
+        for number in range(1, 15)
+    ]
+    fill = tf.compat.v1.NodeDef(name="fill", op="Fill", input=["level14", "level0"])
+    assert check([bottom, *packed, fill]) == set()

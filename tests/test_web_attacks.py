@@ -250,3 +250,11 @@ def test_a_client_that_reads_nothing_costs_no_memory(server: RunningServer):
         time.sleep(5)  # a hundred frames for each
         assert resident_mb(server) < before + 100
     wait_until(lambda: server.source("demo")["viewers"] == 0)
+
+
+def test_a_header_that_decoders_skip_does_not_count():
+    """libjpeg takes FF 00 for garbage and reads on; the size behind it is the one it decodes."""
+    real = cv2.imencode(".jpg", np.zeros((300, 400, 3), np.uint8))[1].tobytes()[2:]
+    small = b"\xff\xc0\x00\x11\x08\x00\x08\x00\x08"
+    skipped = b"\xff\xd8\xff\x00" + (len(real) + 2).to_bytes(2, "big") + real + small
+    assert header_size_wh(skipped) is None

@@ -23,6 +23,7 @@ from live_cam.models import hub
 from live_cam.models.custom_objects import CustomObjects, objects_by_name, reason_of
 from live_cam.models.keras2_file import load_corrected, load_with_tf_keras
 from live_cam.models.keras_files import (
+    check_weights_file,
     is_preset_folder,
     missing_code,
     missing_keras_hub,
@@ -32,7 +33,7 @@ from live_cam.models.keras_files import (
     refuse_foreign_code,
     texts_in,
 )
-from live_cam.models.keras_network import is_known_to_keras, is_name_in_keras, lacks_weights
+from live_cam.models.keras_network import is_name_in_keras, is_registered, lacks_weights
 from live_cam.models.network import Network
 from live_cam.models.registry import BUNDLED, ModelSpec, find_spec
 from live_cam.settings import DEFAULT_MODEL
@@ -96,7 +97,10 @@ def load_model_file(path: str | Path, unsafe: bool = False, custom_objects: Cust
     # Checked before Keras opens it: Keras 2 runs code in a .h5 file even in safe mode.
     config = read_model_config(path)
     own = _own_objects(custom_objects, config, path)
-    refuse_foreign_code(config, path, unsafe, lambda name: name in own or is_known_to_keras(name), custom_objects)
+    refuse_foreign_code(
+        config, path, unsafe, lambda name: name in own or is_registered(name), is_name_in_keras, custom_objects
+    )
+    check_weights_file(path)
     if names_package(config, "keras_hub") and importlib.util.find_spec("keras_hub") is None:
         raise missing_keras_hub(str(path))
 
@@ -171,7 +175,7 @@ def _own_objects(custom_objects: CustomObjects | None, config: dict[str, Any], p
     if isinstance(custom_objects, str | Path):
         by_name_only = names_without_module(config)
         for name in own:
-            if name in by_name_only and is_name_in_keras(name) and keras.saving.get_registered_object(name) is None:
+            if name in by_name_only and is_name_in_keras(name) and not is_registered(name):
                 raise ModelError(
                     f"{custom_objects} and Keras both have {name}, and {path} does not say which one it needs; rename "
                     f'yours, or let the file say keras.saving.get_custom_objects()["{name}"] = {name} to use it'
@@ -226,6 +230,7 @@ def _model_with_own_weights(spec: ModelSpec, size: int, path: Path) -> keras.Mod
     _check_readable(path, "weights")
     if path.suffix != ".h5":
         raise ModelError(f"the weights file {path} is not named *.h5; give one that model.save_weights() wrote")
+    check_weights_file(path)
     model = _random_model(spec, size)
     try:
         model.load_weights(path)

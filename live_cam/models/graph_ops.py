@@ -123,9 +123,10 @@ class _Check:
         if len(callers) > _DEEPEST_CALL:
             raise self._refused(f"its functions call each other more than {_DEEPEST_CALL} deep")
         by_name = {node.name: node for node in nodes}
+        folded: dict[tuple[str, int], np.ndarray | None] = {}
         counts = [(len(nodes), sum(map(self._constant_count, nodes)))]
         for node in nodes:
-            self._check_size(node, by_name)
+            self._check_size(node, by_name, folded)
             # A function is called by its name too, as if it were an op, and wins over an op of that name.
             names = [function.name for function in called_functions(node)]
             if node.op in self._functions:
@@ -184,11 +185,13 @@ class _Check:
                 count += math.prod(side.size for side in tensor.tensor_shape.dim)
         return count
 
-    def _check_size(self, node: Any, by_name: Mapping[str, Any]) -> None:
+    def _check_size(
+        self, node: Any, by_name: Mapping[str, Any], folded: dict[tuple[str, int], np.ndarray | None]
+    ) -> None:
         index = _SIZE_INPUTS.get(node.op)
         if index is None or index >= len(node.input):
             return
-        size = _folded(node.input[index], by_name, _LONGEST_FOLDING)
+        size = _folded(node.input[index], by_name, _LONGEST_FOLDING, folded)
         if size is not None:
             count = math.prod(max(1, abs(int(side))) for side in size.ravel())
             if count > LARGEST_TENSOR:
@@ -203,9 +206,28 @@ def too_large(owner: str, op_name: str, count: int) -> ModelError:
     return ModelError(f"{owner} would fill the memory: its op {op_name:.80} makes {count:.3g} numbers; do not use it")
 
 
-def _folded(name: str, by_name: Mapping[str, Any], steps: int) -> np.ndarray | None:
-    """Returns the few numbers that a node computes from constants; None if it does not, or computes something else."""
-    node = by_name.get(name.partition(":")[0])
+def _folded(
+    name: str, by_name: Mapping[str, Any], steps: int, folded: dict[tuple[str, int], np.ndarray | None]
+) -> np.ndarray | None:
+    """Returns the few numbers that a node computes from constants; None if it does not, or computes something else.
+
+    Args:
+        name: The node's name, as an input.
+        by_name: All nodes of its graph.
+        steps: How many nodes may lie between it and a constant.
+        folded: What is known of such nodes by now, by name and steps: one may be the input of very many.
+    """
+    key = (name.partition(":")[0], steps)
+    if key not in folded:
+        numbers = _folded_now(key[0], by_name, steps, folded)
+        folded[key] = None if numbers is None or numbers.size > _LONGEST_SIZE else numbers
+    return folded[key]
+
+
+def _folded_now(
+    name: str, by_name: Mapping[str, Any], steps: int, folded: dict[tuple[str, int], np.ndarray | None]
+) -> np.ndarray | None:
+    node = by_name.get(name)
     if node is None or steps == 0:
         return None
     if node.op == "Const":
@@ -213,9 +235,10 @@ def _folded(name: str, by_name: Mapping[str, Any], steps: int) -> np.ndarray | N
         is_short = math.prod(side.size for side in tensor.tensor_shape.dim) <= _LONGEST_SIZE
         is_number = tensor.dtype in {kind.as_datatype_enum for kind in (tf.int32, tf.int64, tf.float32, tf.float64)}
         return tf.make_ndarray(tensor).astype(np.float64) if is_short and is_number else None
-    if node.op not in _FOLDED:
+    sources = [source for source in node.input if not source.startswith("^")]
+    if node.op not in _FOLDED or len(sources) > _LONGEST_SIZE + 1:
         return None
-    values = [_folded(source, by_name, steps - 1) for source in node.input if not source.startswith("^")]
+    values = [_folded(source, by_name, steps - 1, folded) for source in sources]
     if any(value is None for value in values):
         return None
     try:

@@ -22,7 +22,7 @@ from live_cam.models.keras_files import (
     read_config,
     refuse_foreign_code,
 )
-from live_cam.models.keras_network import KerasNetwork, is_known_to_keras
+from live_cam.models.keras_network import KerasNetwork, is_name_in_keras, is_registered
 from live_cam.models.network import DetectedPreprocessing, InputShape
 from live_cam.preprocess import RESAMPLINGS, Preprocessing
 
@@ -109,7 +109,7 @@ def _check_folder(folder: Path) -> None:
                 f"{path} has a Lambda layer, which is Python code hidden in the file, and is not loaded; if you trust "
                 "who made it, load it with KerasHub and give the classifier to load_explainer()"
             )
-        refuse_foreign_code(config, path, True, is_known_to_keras)
+        refuse_foreign_code(config, path, True, is_registered, is_name_in_keras)
     for path in sorted(folder.rglob("*.h5")):
         check_weights_file(path)
 

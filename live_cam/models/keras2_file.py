@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from live_cam.errors import ModelError
 from live_cam.models.graph_network import GraphNetwork
+from live_cam.models.graph_ops import check_graph
 
 # Keras 2.3 and earlier called a functional model "Model".
 _FUNCTIONAL = {"Functional", "Model"}
@@ -103,7 +104,7 @@ def load_with_tf_keras(
         The network and its weights.
 
     Raises:
-        ModelError: tf_keras is not installed.
+        ModelError: tf_keras is not installed, or the network has an op that is not allowed; see ``check_graph``.
         Exception: tf_keras cannot load it.
     """
     try:
@@ -112,9 +113,13 @@ def load_with_tf_keras(
         raise ModelError(f'{path} was saved by Keras 2; pip install ".[keras2]"') from error
     model = tf_keras.models.load_model(path, custom_objects, compile=False, safe_mode=not unsafe)
     inputs = [tf.TensorSpec((1, *tensor.shape[1:]), tensor.dtype, tensor.name) for tensor in model.inputs]
-    function = tf.function(lambda *images: _run(model, images), autograph=False)
+    function = tf.function(lambda *images: _run(model, images), autograph=False).get_concrete_function(*inputs)
+    # A layer may have stored any op; until here, none has run.
+    graph = function.graph.as_graph_def()
+    functions = {called.signature.name: called for called in graph.library.function}
+    check_graph(graph.node, functions, str(path), unsafe)
     loss = (config.get("compile_config") or {}).get("loss")
-    return GraphNetwork(model.name, function.get_concrete_function(*inputs), loss), model.weights
+    return GraphNetwork(model.name, function, loss), model.weights
 
 
 def _run(model: Any, images: tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:

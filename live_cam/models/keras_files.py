@@ -6,6 +6,7 @@ Loads neither Keras nor TensorFlow.
 from __future__ import annotations
 
 import builtins
+import io
 import json
 import os
 import re
@@ -48,6 +49,9 @@ _COMPUTING_FUNCTIONS = re.compile(
 )
 # The packages in which Keras itself looks for classes that a file names.
 _KERAS_PACKAGES = {"keras", "tf_keras", "keras_hub", "keras_cv", "keras_nlp", "builtins"}
+
+# What h5py raises for damaged files.
+_HDF5_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError)
 
 _LARGEST_CONFIG_BYTES = 64 << 20
 # Weights hardly compress; a file that unpacks to this many times its size was made to fill the memory.
@@ -112,7 +116,8 @@ def refuse_foreign_code(
     config: dict[str, Any],
     path: Path,
     unsafe: bool,
-    is_known: Callable[[str], bool],
+    is_own: Callable[[str], bool],
+    is_in_keras: Callable[[str], bool],
     custom_objects: CustomObjects | None = None,
 ) -> None:
     """Refuses an architecture that needs code other than that of Keras.
@@ -121,8 +126,9 @@ def refuse_foreign_code(
         config: The architecture, as ``read_model_config`` returns it.
         path: Its file, for the message.
         unsafe: Whether the user allows code that is stored in the file.
-        is_known: Returns whether Keras has a function of that name, or the user gave or registered a custom class or
-            function of that name.
+        is_own: Returns whether the user gave or registered a class or function of that name, which Keras then uses
+            whatever module the file names.
+        is_in_keras: Returns whether Keras has a function of that name.
         custom_objects: What the user gave, for the message.
 
     Raises:
@@ -147,13 +153,16 @@ def refuse_foreign_code(
                     "unsafe=True loads the model and so may run that"
                 )
         module, function = described.get("module"), described.get("config")
+        is_foreign = not is_keras_module(module)
         names = [str(described.get("registered_name"))]
         if kind == "function" and isinstance(function, str):
-            if not any(map(is_known, [function, *names])):
-                if hasattr(builtins, function):
-                    raise ModelError(f"{path} names Python's own {function}() as a function of Keras; do not use it")
-                missing[function] = function
-        elif not is_keras_module(module) and not any(map(is_known, names)):
+            if any(map(is_own, [function, *names])) or (is_in_keras(function) and not is_foreign):
+                continue
+            if hasattr(builtins, function):
+                raise ModelError(f"{path} names Python's own {function}() as a function of Keras; do not use it")
+            missing[function] = f"{module}.{function}" if is_foreign else function
+        elif is_foreign and not any(map(is_own, names)):
+            # Keras would import the module, whatever has the name.
             missing[kind] = f"{module}.{kind}"
     if missing:
         raise missing_code(path, missing, custom_objects)
@@ -272,12 +281,11 @@ def _configs_in_hdf5(path: Path) -> tuple[bytes, bytes, str]:
         with h5py.File(path, "r") as file:
             if "model_config" not in file.attrs:
                 raise _weights_alone(path)
-            sizes: list[int] = []
-            file.visititems(lambda name, item: sizes.append(item.nbytes) if isinstance(item, h5py.Dataset) else None)
-            _check_expansion(sum(sizes), path)
             missing = {"training_config": "{}", "keras_version": ""}
             texts = [file.attrs.get(name, missing.get(name)) for name in ("model_config", *missing)]
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+            if not all(isinstance(text, str | bytes) for text in texts):
+                raise ValueError("an attribute that should be text is none")
+    except _HDF5_ERRORS as error:
         raise _damaged(path, error) from error
     config, training, version = (text.encode() if isinstance(text, str) else bytes(text) for text in texts)
     _check_config_size(len(config) + len(training), path)
@@ -298,20 +306,31 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def check_weights_file(path: Path) -> None:
-    """Checks that a HDF5 file is not one that was made to fill the memory.
+    """Checks that the weights in a HDF5 file, or in a ``.keras`` file, were not made to fill the memory.
 
     Raises:
-        ModelError: It is, or it is damaged.
+        ModelError: They were, or the file is damaged.
     """
+    try:
+        if path.suffix.lower() != ".keras":
+            byte_count = _dataset_bytes(path)
+        else:
+            with zipfile.ZipFile(path) as archive:
+                members = [name for name in archive.namelist() if name.endswith(".h5")]
+                byte_count = sum(_dataset_bytes(io.BytesIO(archive.read(name))) for name in members)
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, *_HDF5_ERRORS) as error:
+        raise _damaged(path, error) from error
+    _check_expansion(byte_count, path)
+
+
+def _dataset_bytes(file: Path | io.BytesIO) -> int:
+    """Returns how many bytes the arrays in a HDF5 file have."""
     import h5py
 
     sizes: list[int] = []
-    try:
-        with h5py.File(path, "r") as file:
-            file.visititems(lambda name, item: sizes.append(item.nbytes) if isinstance(item, h5py.Dataset) else None)
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
-        raise _damaged(path, error) from error
-    _check_expansion(sum(sizes), path)
+    with h5py.File(file, "r") as opened:
+        opened.visititems(lambda name, item: sizes.append(item.nbytes) if isinstance(item, h5py.Dataset) else None)
+    return sum(sizes)
 
 
 def _parsed(content: bytes, path: Path) -> dict[str, Any]:

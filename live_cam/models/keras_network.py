@@ -113,9 +113,9 @@ class KerasNetwork:
         return _named_outputs(self.model, outputs), calls
 
 
-def is_known_to_keras(name: str) -> bool:
-    """Returns whether Keras has, or the user registered, a class or function of that name."""
-    return keras.saving.get_registered_object(name) is not None or is_name_in_keras(name)
+def is_registered(name: str) -> bool:
+    """Returns whether the user registered a class or function of that name with Keras."""
+    return keras.saving.get_registered_object(name) is not None
 
 
 def is_name_in_keras(name: str) -> bool:

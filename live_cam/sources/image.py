@@ -123,6 +123,8 @@ def header_size_wh(data: bytes) -> tuple[int, int] | None:
                 position += 1
             elif marker == 0x01 or 0xD0 <= marker <= 0xD7:  # markers without content
                 position += 2
+            elif marker < 0xC0 or marker in (0xD8, 0xD9):  # no marker of a header; decoders go on behind it
+                return None
             else:
                 position += 2 + struct.unpack_from(">H", data, position + 2)[0]
     except (struct.error, IndexError):  # cut short

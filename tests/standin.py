@@ -38,6 +38,7 @@ class StandIn(Explainer):
     engine_name, engine_reason, input_size_wh, fit = "none", "for tests", (_SIDE, _SIDE), "stretch"
     precision = "float"
     contrast_index = -1
+    has_classes = True
     settings = ExplainerSettings()
 
     def __init__(self, pause_seconds: float = 0.0) -> None:

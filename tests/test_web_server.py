@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from conftest import RunLivecam, livecam_command, wait_until
 from media_clips import write_clip
+from standin import StandIn
 from stream_servers import MjpegServer, RtspServer, jpeg_of, part_of
 from web_server import TOKEN, ReceivedFrame, RunningServer, served
 
@@ -121,6 +122,31 @@ def test_metrics_are_in_prometheus_format(server: RunningServer):
             assert name in declared
     assert counter(server, "source_up", "cat") == 1
     assert counter(server, "source_up", "küche-2") == 0
+
+
+def test_numbers_have_no_similar_classes():
+    source = ServedSource("yard", "yard", Feed(PushSource("yard", (4, 3))), "heat")
+    explainer = StandIn()
+    source.change({"contrast": "similar"}, explainer)
+    explainer.has_classes = False
+    with pytest.raises(SettingError, match="numbers, which have no similar classes"):
+        source.change({"contrast": "similar"}, explainer)
+
+
+@pytest.mark.parametrize("target", [2, None])
+def test_a_class_that_a_viewer_chose_before_the_first_frame_stays(target: int | None):
+    feed = Feed(PushSource("yard", (4, 3)), FeedSettings(target=1))
+    ServedSource("yard", "yard", feed, "heat").change({"target": target}, StandIn())
+    feed.choose_target(StandIn())
+    state = feed.temporal.classes.state
+    assert (state.class_index if state.is_fixed else None) == target
+
+
+def test_a_source_that_has_ended_has_no_stream_that_never_ends(warm_cache: None, tmp_path: Path):
+    with served(f"x={tmp_path}/missing.mp4", "--retry", 0) as server:
+        wait_until(lambda: server.source("x")["state"] == "ended", 60)
+        assert server.client.get("/api/sources/x/stream.mjpg", timeout=20).content == b""
+        assert server.client.get("/api/sources/x/frame.jpg").status_code == 404
 
 
 def test_counters_of_metrics_keep_all_their_digits():
@@ -347,6 +373,9 @@ def test_classes_target_and_contrast_of_a_posted_image(
     ]
     assert explanation["explained"]["class_index"] == TABBY
     assert len(explanation["contrast"]) == 3
+    # None was given, so that it is no contrast.
+    explanation = server.client.post("/api/explain?contrast=given", content=content).json()["explanation"]
+    assert explanation["contrast"] == []
     for query in ("target=tabbi", "target=tabby&contrast=tabby", "classes=281,282&contrast=tabby"):
         assert server.client.post(f"/api/explain?{query}", content=content).status_code == 400
 

@@ -69,6 +69,7 @@ class Explainer(Protocol):
         fit: How a frame is brought to the network's input: "stretch", "crop" or "pad".
         contrast_index: The class whose score is subtracted by default; ``NO_CLASS`` for none, ``SIMILAR_CLASSES`` for
             the three classes with the nearest scores (Finer-CAM).
+        has_classes: Whether the outputs are scores of classes; False for numbers, which have no similar ones.
     """
 
     model_name: str
@@ -82,6 +83,7 @@ class Explainer(Protocol):
     input_size_wh: tuple[int, int]
     fit: str
     contrast_index: int
+    has_classes: bool
 
     def class_index(self, target: int | str) -> int:
         """Returns the class that an index or a label means.
@@ -171,6 +173,7 @@ class ModelExplainer(Explainer):
         self.input_size_wh = info.input_size_wh
         self.fit = settings.fit
         self.info = info
+        self.has_classes = info.head != "regression"
         self.labels = tuple(labels)
         self._engine = engine
         self._fitter = FrameFitter(info.input_size_wh, settings.fit, info.resampling)
@@ -304,7 +307,7 @@ class ModelExplainer(Explainer):
         return self._checked_contrast(SIMILAR_CLASSES) if is_similar else self.class_index(contrast)
 
     def _checked_contrast(self, contrast_index: int) -> int:
-        if contrast_index == SIMILAR_CLASSES and self.info.head == "regression":
+        if contrast_index == SIMILAR_CLASSES and not self.has_classes:
             raise SettingError(
                 "the model returns numbers, which have no similar classes; give one of them as contrast, or none"
             )

@@ -68,6 +68,7 @@ class RecordedExplainer(Explainer):
     engine_reason = "drawn again from recorded heatmaps"
     precision = "recorded"
     contrast_index = NO_CLASS
+    has_classes = True
 
     def __init__(self, heatmaps: RecordedHeatmaps) -> None:
         arrays = heatmaps.arrays

@@ -280,6 +280,10 @@ class Feed:
         if class_index is not None:
             self.temporal.classes.choose(class_index)
 
+    def release_target(self) -> None:
+        """Leaves the class to a viewer, who chose one before the settings' class was looked up."""
+        self._target = None
+
     def put_explained(self, explained: SmoothedExplanation) -> bool:
         """Takes an explained frame; returns False if no more are wanted."""
         self.stats.add_explained()

@@ -16,6 +16,7 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from live_cam.errors import LiveCamError
 from live_cam.frame import Explanation, Frame, Result
 from live_cam.pipeline.feed import Feed
 from live_cam.pipeline.speculative import speculative_results
@@ -178,7 +179,10 @@ class Pipeline:
                 continue
             explainer = self._ready_explainer(feed, frame)
             if explainer is not None:
-                feed.put_explained(self._explained(explainer, feed, frame))
+                try:
+                    feed.put_explained(self._explained(explainer, feed, frame))
+                except LiveCamError as error:  # of this feed's settings; the others go on
+                    feed.fail(error)
 
     def _next_feed(self) -> Feed | None:
         """Waits for a feed whose frame is due, taking them in turn; None once the pipeline is closed."""

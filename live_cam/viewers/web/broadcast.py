@@ -56,6 +56,7 @@ class Broadcast:
                     self.put(self._feed.last_result)  # the next one may be long in coming
                 self._subscription = Subscription(self)
                 self._feed.subscribe(self._subscription)
+            self.has_ended = self.has_ended or not self._feed.is_running
         try:
             yield
         finally:

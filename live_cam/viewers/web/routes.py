@@ -156,7 +156,10 @@ class Routes:
     # Pictures.
 
     async def _frame(self, request: Request) -> Response:
-        result = self._source_of(request).feed.last_result
+        feed = self._source_of(request).feed
+        result = feed.last_result
+        if result is None and not feed.is_running:
+            raise HTTPException(404, "the source ended before a frame was explained")
         if result is None:
             raise HTTPException(503, "no frame has been explained yet; try again in a moment", {"Retry-After": "1"})
         jpeg, _ = await run_in_threadpool(lambda: jpeg_of(result.image))
@@ -224,8 +227,10 @@ class Routes:
             target = query.get("target")
             indices = [None if target is None else explainer.class_index(target)]
         contrast = query.get("contrast", "none")
-        special = {"none": NO_CLASS, SIMILAR: SIMILAR_CLASSES}
+        special = {"none": NO_CLASS, SIMILAR: SIMILAR_CLASSES, "given": explainer.contrast_index}
         contrast_index = special[contrast] if contrast in special else explainer.class_index(contrast)
+        if contrast == "given" and contrast_index in indices:  # A class is not contrasted with itself.
+            contrast_index = NO_CLASS
         if contrast_index in indices:
             label = explainer.label(contrast_index)
             raise SettingError(f"the class and its contrast are both {label}; give two different classes")
@@ -266,13 +271,16 @@ async def _parts_of(source: ServedSource) -> AsyncIterator[bytes]:
     """Yields the parts of an MJPEG stream, always the newest, until the source ends."""
     broadcast, changed, sent = source.annotated, asyncio.Event(), 0
     with broadcast.watched(changed.set):
-        while not broadcast.has_ended:
+        while True:
             number, jpeg = broadcast.newest
             if number > sent:
                 sent = number
                 head = f"--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
                 yield head.encode() + jpeg + b"\r\n"
-            await changed.wait()
+            elif broadcast.has_ended:
+                return
+            else:
+                await changed.wait()
             changed.clear()
 
 

@@ -70,6 +70,8 @@ class ServedSource:
             raise unknown_name("contrast", contrast, _CONTRASTS)
         if contrast in ("second", "similar") and explainer.method in METHODS_WITHOUT_CONTRAST:
             raise SettingError(f"{explainer.method} has no contrast; choose another method for it")
+        if contrast == "similar" and not explainer.has_classes:
+            raise SettingError("the model returns numbers, which have no similar classes; choose another contrast")
         smooth = changes.get("smooth_seconds", 0)
         if (
             isinstance(smooth, bool)
@@ -78,6 +80,7 @@ class ServedSource:
         ):
             raise SettingError(f"smooth_seconds must be a number from 0 to {_LONGEST_SMOOTH_SECONDS:g}")
         if "target" in changes:
+            self.feed.release_target()
             if class_index is None:
                 temporal.classes.release()
             else:

@@ -114,7 +114,7 @@ export async function explainAgain(tile) {
   const { predictions = [], explained } = picture.explanation ?? {};
   const targetIndex = target ?? predictions[0]?.class_index ?? explained?.class_index;
   const second = predictions.find(({ class_index: index }) => index !== targetIndex);
-  if (contrast === "similar") query.set("contrast", "similar");
+  if (contrast === "similar" || contrast === "given") query.set("contrast", contrast);
   if (contrast === "second" && second) query.set("contrast", String(second.class_index));
   const answer = await request(`/api/explain?${query}`, { body: await picture.grab() });
   if (tile.picture === picture) tile.explain({ ...explanationOf(answer), is_locked: target !== null });

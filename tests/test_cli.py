@@ -18,6 +18,8 @@ from conftest import RunLivecam, StartLivecam, environment_with, line_count, liv
 from media_clips import probe, write_clip, write_heavy_clip
 
 from live_cam.cli.options import with_option_names
+from live_cam.cli.sources import named_sources
+from live_cam.errors import SettingError
 
 
 @pytest.fixture(scope="module")
@@ -484,6 +486,32 @@ def test_ctrl_c_that_is_ignored_from_the_start_stays_ignored(warm_cache: None, c
         wait_until(lambda: line_count(partial_sidecar) > before + 20, 60, process=process)
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 130
+
+
+@pytest.mark.parametrize("arguments", [("--method", "layercam", "bench"), ("--model", "mobilenetv2", "serve", "0")])
+def test_options_of_a_command_before_its_name_are_refused(run_livecam: RunLivecam, arguments: tuple[str, ...]):
+    done = run_livecam(*arguments)
+    assert done.returncode == 2
+    assert f"give the options behind the command {arguments[2]}" in done.stderr
+
+
+def test_outputs_that_a_pattern_matches_once_they_exist_are_no_sources(tmp_path: Path):
+    clips, photos = tmp_path / "clips", tmp_path / "photos"
+    for folder, name in ((clips, "a.mp4"), (photos, "a.png")):
+        folder.mkdir()
+        (folder / name).write_bytes(b"x")
+    made = [clips / "made", photos / "report.html"]
+    made[0].mkdir()
+    made[1].write_text("page")
+    assert named_sources([f"{clips}/*"], [], made).kind == "video"
+    assert named_sources([f"{photos}/*"], [], made).kind == "images"
+    assert named_sources([str(made[0])], [], made).kind == "images"
+
+
+def test_passwords_are_hidden_where_sources_are_of_several_kinds(tmp_path: Path):
+    with pytest.raises(SettingError) as raised:
+        named_sources(["rtsp://me:secret@host/stream", str(tmp_path)], [])
+    assert "secret" not in str(raised.value)
 
 
 def test_a_signal_while_a_stream_is_opened_ends_as_interrupted(start_livecam: StartLivecam, tmp_path: Path):

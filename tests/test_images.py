@@ -25,7 +25,14 @@ from live_cam.jobs.image_report import true_labels
 from live_cam.jobs.images import ImagesOutcome, run_images
 from live_cam.jobs.outcome import JobContext, Progress
 from live_cam.predictions import class_index_of
-from live_cam.settings import FeedSettings, JobSettings, OutputSettings, RenderSettings, SourceSettings
+from live_cam.settings import (
+    FeedSettings,
+    JobSettings,
+    LimitSettings,
+    OutputSettings,
+    RenderSettings,
+    SourceSettings,
+)
 from live_cam.sinks.atomic_file import OutputLock
 from live_cam.sources.image import read_image
 
@@ -198,6 +205,11 @@ def test_links_are_followed_but_not_in_circles(photos: Path, tmp_path: Path):
         (settings_of(Path("o"), heatmaps=Path("s")), SettingError, "--heatmaps is not for several images"),
         (settings_of(Path("o"), report=Path("s")), SettingError, "--report is not for several images"),
         (settings_of(Path("o"), codec="h264"), SettingError, "--codec is not for several images"),
+        (
+            replace(settings_of(Path("o")), feed=FeedSettings(limits=LimitSettings(explanations_per_second=1))),
+            SettingError,
+            "--fps is not for several images",
+        ),
         (settings_of(Path("o"), show=True), SettingError, "--show is not for several images"),
         (settings_of(Path("o"), resume=True), SettingError, "run the command again without resume=True: pictures"),
     ],
@@ -217,6 +229,13 @@ def test_a_picture_or_page_over_an_image_and_a_folder_without_images_are_refused
     (tmp_path / "empty").mkdir()
     with pytest.raises(SourceError, match=r'no image in .*empty; for videos, give a pattern such as ".*empty/\*\.mp4"'):
         plan_images(settings_of(tmp_path / "heat"), [str(tmp_path / "empty")])
+
+
+def test_images_that_would_become_one_picture_are_refused(tmp_path: Path):
+    for name in ("a.ppm", "a.ppm.png"):
+        write(tmp_path / "photos" / name)
+    with pytest.raises(SettingError, match=r"2 images would become .*a\.ppm\.png; rename one of them"):
+        plan_images(settings_of(tmp_path / "heat"), [str(tmp_path / "photos")])
 
 
 def test_max_frames_limits_the_images(photos: Path, tmp_path: Path):

@@ -155,3 +155,26 @@ def test_a_place_in_the_seek_bar_stands_for_a_share_of_the_duration():
 
 def test_times_are_written_as_on_a_clock():
     assert [clock_text(seconds) for seconds in (0, 7.9, 65, 3723)] == ["0:00", "0:07", "1:05", "1:02:03"]
+
+
+def test_one_frame_back_is_the_one_before_also_after_a_pause(tmp_path: Path):
+    milliseconds = [0, 40, 80, 120, 1500, 1540, 1580, 1620, 1660, 1700]
+    clip = write_clip(tmp_path / "clip.mkv", len(milliseconds), pts=milliseconds, size_wh=(320, 240))
+    with open_played(SourceSettings(video=str(clip))) as source:
+        playback, shown = Playback(source), None
+
+        def show_next() -> int:
+            nonlocal shown
+            frame = source.read()
+            result = result_of(frame.image, frame.index, frame.time_seconds)
+            if playback.accepts(result):
+                shown = result
+            return number_of(frame.image)
+
+        for _ in range(6):
+            show_next()
+        seen = []
+        for _ in range(4):
+            playback.step(shown, -1)
+            seen.append(show_next())
+        assert seen == [4, 3, 2, 1]

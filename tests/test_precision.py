@@ -299,6 +299,7 @@ def test_an_int8_model_that_was_not_timed_here_says_so():
     assert replace(known, int8_time_ratio=0.5).int8_summary.endswith(", 0.50 times float's time")
 
 
+@pytest.mark.usefixtures("own_cache")
 def test_float_is_used_where_int8_is_known_to_be_slower(folder):
     both(folder)
     ((key, _),) = Cache().int8_entries()

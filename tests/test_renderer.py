@@ -376,6 +376,12 @@ def test_captions_and_panels_have_the_colors_of_the_lines():
     assert not has_color(panel, ORANGE)
 
 
+def test_a_probability_that_is_no_number_has_an_empty_bar():
+    predictions = (Prediction(0, "left", float("nan"), float("nan")),)
+    explained = replace(of_classes(LEFT), predictions=predictions, explained=predictions[0])
+    draw_class_panel(gray((640, 480)), explained, 20)
+
+
 def test_colors_repeat_if_there_are_more_classes_than_colors():
     assert class_colors_bgr(of_classes(*[LEFT] * 6)) == [ORANGE, BLUE, GREEN, PURPLE, YELLOW, ORANGE]
     assert class_colors_bgr(of_classes(LEFT, RIGHT, color_indices=(6, 0))) == [BLUE, ORANGE]

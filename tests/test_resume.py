@@ -314,6 +314,16 @@ def test_a_job_with_nothing_to_resume_starts_at_the_beginning(clip: Path, whole:
     assert lines == f"nothing to resume for {tmp_path / 'out.mp4'}: starting at the beginning"
 
 
+def test_a_finished_video_keeps_its_name_if_its_report_cannot_be_written(clip: Path, tmp_path: Path):
+    output = tmp_path / "out.mp4"
+    run_standin(clip, output, max_frames=5)
+    before = output.read_bytes()
+    with pytest.raises(SinkError, match=r"cannot write .*r\.json: there is no directory"):
+        run_standin(clip, output, max_frames=9, resume=True, report=tmp_path / "missing" / "r.json")
+    assert output.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
+
+
 def test_a_damaged_checkpoint_is_reported(clip: Path, tmp_path: Path):
     (snapshot,) = killed(clip, tmp_path / "run", "out.mp4", 90)
     checkpoint = checkpoint_path(snapshot / "out.mp4")

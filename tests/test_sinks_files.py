@@ -486,6 +486,14 @@ def test_image_is_not_drawn_for_sinks_that_do_not_need_it(tmp_path):
 # --- reports
 
 
+def test_names_that_are_not_utf_8_are_kept_in_reports_and_snapshots(tmp_path):
+    name = os.fsdecode(b"clip\xe9.mp4")
+    write_report(tmp_path / "report.json", {"source": name})
+    assert json.loads((tmp_path / "report.json").read_text())["source"] == name
+    picture = write_snapshot(tmp_path, datetime(2026, 1, 2), np.zeros((3, 4, 3), np.uint8), {"source": name})  # noqa: DTZ001
+    assert json.loads(picture.with_suffix(".json").read_text())["source"] == name
+
+
 def test_report_is_json_and_follows_the_rules(tmp_path):
     report = {"fps": 25.5, "bad": float("nan"), "where": Path("a/b"), "parts": [{"p50": float("inf")}, (1, None, True)]}
     write_report(tmp_path / "report.json", report)

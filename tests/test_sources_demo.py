@@ -63,3 +63,13 @@ def test_the_demo_does_not_import_scikit_image():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_a_part_of_the_demo_has_its_own_numbers_and_the_demo_s_times():
+    with DemoSource(9.0, 9.2) as part, DemoSource() as whole:
+        frames = list(iter(part.read, None))
+        images = [frame.image for frame in iter(whole.read, None)]
+    assert [frame.index for frame in frames] == [0, 1, 2, 3, 4]
+    assert [frame.time_seconds for frame in frames] == pytest.approx([9.0, 9.04, 9.08, 9.12, 9.16])
+    assert (part.frame_count_estimate, part.duration_seconds) == (5, pytest.approx(0.2))
+    assert all((frame.image == images[225 + frame.index]).all() for frame in frames)

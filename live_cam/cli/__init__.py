@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 from dataclasses import replace
+from pathlib import Path
 from typing import NoReturn
 
 import typer
@@ -36,6 +37,7 @@ from live_cam.settings import (
     RetrySettings,
     SourceSettings,
 )
+from live_cam.sources.address import display_name
 from live_cam.version import __version__
 
 _EXAMPLES = """Shows, live, what an image classifier looks at.
@@ -157,6 +159,9 @@ def run(
 ) -> None:
     """Runs the main command; its help is ``_EXAMPLES``."""
     if context.invoked_subcommand is not None:
+        origins = (context.get_parameter_source(name) for name in context.params)
+        if any(origin is not None and origin.name == "COMMANDLINE" for origin in origins):
+            raise typer.BadParameter(f"give the options behind the command {context.invoked_subcommand}", ctx=context)
         return
     by_option = {"--webcam": webcam is not None, "--video": video is not None, "--image": image is not None}
     options_given = [option for option, is_given in {**by_option, "--demo": demo}.items() if is_given]
@@ -165,7 +170,8 @@ def run(
             raise typer.BadParameter("give a source: a camera's index, a file, a URL or --demo", ctx=context)
         print(context.get_help())
         return
-    sources = _sources(context, options_given, webcam, video, image)
+    written = [path for path in map(options.path_of, (output, sidecar, heatmaps, report, html)) if path is not None]
+    sources = _sources(context, options_given, webcam, video, image, written)
     first = sources.names[0] if sources else None
     kind = sources.kind if sources else None
     from live_cam.cli.console import Console
@@ -204,16 +210,22 @@ def run(
 
 
 def _sources(
-    context: typer.Context, options_given: list[str], webcam: int | None, video: str | None, image: str | None
+    context: typer.Context,
+    options_given: list[str],
+    webcam: int | None,
+    video: str | None,
+    image: str | None,
+    written: list[Path],
 ) -> NamedSources | None:
     """Returns the sources that are given as words or by an option; None for the demo."""
     words = context.args
     if len(options_given) > 1:
         raise typer.BadParameter(f"give only one of {' and '.join(options_given)}", ctx=context)
     if words and options_given:
-        raise SettingError(f"the source is given twice, as {words[0]} and by {options_given[0]}; give it once")
+        word = display_name(words[0])
+        raise SettingError(f"the source is given twice, as {word} and by {options_given[0]}; give it once")
     if words:
-        return named_sources(words, _COMMANDS)
+        return named_sources(words, _COMMANDS, written)
     if webcam is not None:
         return NamedSources("webcam", (str(webcam),))
     if video is not None:

@@ -73,7 +73,8 @@ class Console:
         if self._json_progress:
             self.line(text)
         elif not self._quiet:
-            print(text, flush=True)
+            encoding = sys.stdout.encoding or "utf-8"
+            print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
 
     def building(self, text: str) -> None:
         """Writes what is being built; ``progress`` says later how long it took."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from live_cam.errors import SettingError, SourceError
-from live_cam.sources.address import is_pattern, is_url, names_for, path_of
+from live_cam.sources.address import display_name, is_among, is_pattern, is_url, names_for, path_of
 from live_cam.sources.open import Kind, kind_of
 
 _KIND_NAMES = {"webcam": "a camera", "video": "a video", "images": "an image or a folder"}
@@ -29,28 +29,31 @@ class NamedSources:
     are_several: bool = False
 
 
-def named_sources(words: Sequence[str], commands: Collection[str]) -> NamedSources:
+def named_sources(words: Sequence[str], commands: Collection[str], written: Collection[Path] = ()) -> NamedSources:
     """Returns what the words are, all of the same kind.
 
     Args:
         words: Camera indices, paths, patterns and URLs; at least one.
         commands: The names of the commands: the user may have mistyped one.
+        written: The outputs. Once they exist, patterns match them, too; what is or lies in one is no source, unless
+            nothing else is.
 
     Raises:
         SourceError: There is no such file.
         SettingError: The words are of several kinds, or several cameras or streams.
     """
     first_of_kind: dict[Kind, str] = {}
-    for word in words:
-        for name in names_for(word):
-            kind = kind_of(name)
-            if kind != "webcam":
-                _check_exists(name, commands)
-            first_of_kind.setdefault(kind, name)
+    matches = [name for word in words for name in names_for(word)]
+    for name in [name for name in matches if not is_among(name, written)] or matches:
+        kind = kind_of(name)
+        if kind != "webcam":
+            _check_exists(name, commands)
+        first_of_kind.setdefault(kind, name)
     if len(first_of_kind) > 1:
         (kind, name), (other_kind, other_name) = list(first_of_kind.items())[:2]
         raise SettingError(
-            f"{name} is {_KIND_NAMES[kind]} and {other_name} {_KIND_NAMES[other_kind]}; give sources of one kind"
+            f"{display_name(name)} is {_KIND_NAMES[kind]} and {display_name(other_name)} {_KIND_NAMES[other_kind]}; "
+            "give sources of one kind"
         )
     (kind,) = first_of_kind
     if len(words) > 1 and kind == "webcam":

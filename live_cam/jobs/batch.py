@@ -118,7 +118,7 @@ def run_batch(jobs: list[JobSettings], context: JobContext, events: BatchEvents)
 
     done = skipped = failed = 0
     for job in jobs:
-        is_made = not job.output.overwrite and all(path.exists() for path in job.output.paths)
+        is_made = not job.output.overwrite and all(map(os.path.exists, job.output.paths))  # False if it cannot be known
         if is_made and not may_continue_finished(job):
             skipped += 1
             events.on_skip(job)

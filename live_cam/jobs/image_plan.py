@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from live_cam.errors import SettingError, SourceError
+from live_cam.settings import OutputSettings
 from live_cam.sinks.atomic_file import refuse_same_file
-from live_cam.sources.address import files_below, names_for
+from live_cam.sources.address import files_below, is_among, names_for
 from live_cam.sources.open import has_image_suffix
 
 if TYPE_CHECKING:
@@ -72,7 +74,7 @@ def plan_images(settings: JobSettings, names: Sequence[str]) -> ImagePlan:
     output = settings.output
     _check_options(settings)
     unreadable: dict[Path, SourceError] = {}
-    folders, paths = _image_paths(names, output.output, unreadable)
+    folders, paths = _image_paths(names, output, unreadable)
     if not paths and unreadable:
         raise next(iter(unreadable.values()))
     if not paths:
@@ -86,6 +88,9 @@ def plan_images(settings: JobSettings, names: Sequence[str]) -> ImagePlan:
         if not is_folder and len(images) > 1:
             raise SettingError(f"{len(images)} images cannot all become {output.output}; give a folder")
         images = [_with_output(image, output.output, is_folder) for image in images]
+        path, count = Counter(image.output for image in images).most_common(1)[0]
+        if count > 1:
+            raise SettingError(f"{count} images would become {path}; rename one of them")
     for image in images:
         for written in (image.output, output.html):
             if written is not None:
@@ -103,6 +108,8 @@ def _check_options(settings: JobSettings) -> None:
         "--codec": output.codec,
         "--quality": output.quality,
         "--loop": settings.source.loop,
+        "--fps": settings.feed.limits.explanations_per_second,
+        "--max-cpu": settings.feed.limits.max_cpu_percent,
     }
     given = [option for option, value in refused.items() if value not in (None, False)]
     if given:
@@ -114,31 +121,25 @@ def _check_options(settings: JobSettings) -> None:
 
 
 def _image_paths(
-    names: Sequence[str], output: Path | None, unreadable: dict[Path, SourceError]
+    names: Sequence[str], output: OutputSettings, unreadable: dict[Path, SourceError]
 ) -> tuple[list[str], list[Path]]:
     """Returns the absolute folders that the names mean or lie in, and all images, each once.
 
-    What lies in the folder ``output`` is left out, unless all names mean something in it. Sub-folders that cannot be
-    opened are added to ``unreadable``.
+    What is or lies in an output is left out, unless that are all names. Sub-folders that cannot be opened are added to
+    ``unreadable``.
     """
     folders: list[str] = []
     paths: dict[str, Path] = {}
     matches = [Path(match) for name in names for match in names_for(name)]
-    # Shells and patterns name the output folder, too, once it exists.
-    outside = [path for path in matches if output is None or not _is_in(path, output)]
+    # Shells and patterns name the outputs, too, once they exist.
+    written = [path for path in (output.output, output.html) if path is not None]
+    outside = [path for path in matches if not is_among(path, written)]
     for path in outside or matches:
         is_folder = path.is_dir()
         folders.append(os.path.abspath(path if is_folder else path.parent))  # noqa: PTH100 - links are kept
-        for image in _images_below(path, output, unreadable) if is_folder else [path]:
+        for image in _images_below(path, output.output, unreadable) if is_folder else [path]:
             paths.setdefault(os.path.abspath(image), image)  # noqa: PTH100
     return folders, list(paths.values())
-
-
-def _is_in(path: Path, folder: Path) -> bool:
-    """Returns whether the path is the folder, or lies below it, also by links."""
-    # Unlike Path.resolve, realpath takes links that lead in a circle.
-    real_folder = os.path.realpath(folder)
-    return os.path.isdir(real_folder) and Path(os.path.realpath(path)).is_relative_to(real_folder)  # noqa: PTH112
 
 
 def _images_below(folder: Path, output: Path | None, unreadable: dict[Path, SourceError]) -> Iterator[Path]:

@@ -19,6 +19,7 @@ from live_cam.models.reference import resolve_settings
 from live_cam.pipeline.feed import Feed
 from live_cam.pipeline.pipeline import Pipeline
 from live_cam.render.renderer import Renderer
+from live_cam.sinks.atomic_file import check_output
 from live_cam.viewers.explainer_switch import ExplainerLoader
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ def run_job(
     Renderer(settings.feed.render)
     if load is None:
         resolve_settings(settings.explainer)
+    if settings.output.report is not None:  # Before finished files may become unfinished ones again.
+        check_output(settings.output.report, overwrite=True)
     finished = finished_files(settings)
     if finished is not None:
         context.on_line(f"{finished[0]} is finished")
@@ -137,8 +140,6 @@ class _Job:
             try:
                 was_interrupted = MainLoop(pipeline, feed, screen, context, progress).run()
             except SourceError as error:
-                if checkpointer is not None:
-                    checkpointer.remove()
                 raise _with_kept_files(error, outputs) from error
             finally:
                 if checkpointer is not None:

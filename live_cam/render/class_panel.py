@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -156,7 +157,8 @@ def _draw_row(panel: np.ndarray, row: _Row, top: int, size_px: int) -> None:
         bar_height = max(2, round(_BAR_HEIGHT * size_px))
         bar = panel[bar_top : bar_top + bar_height, left:right]
         bar[:] = _EMPTY_BAR_BGR
-        bar[:, : round(row.prediction.probability * bar.shape[1])] = row.bar_bgr
+        if math.isfinite(row.prediction.probability):
+            bar[:, : round(row.prediction.probability * bar.shape[1])] = row.bar_bgr
 
 
 def _draw_note(panel: np.ndarray, note: str, top: int, size_px: int) -> None:

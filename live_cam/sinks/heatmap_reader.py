@@ -76,7 +76,9 @@ class RecordedHeatmaps:
         )
 
     def _contrast(self, frame_index: int) -> tuple[Prediction, ...]:
-        return self._predictions(frame_index, "contrast_indexes", "contrast_probabilities", "contrast_values")
+        names = ("contrast_indexes", "contrast_probabilities", "contrast_values")
+        # Files of earlier versions have no contrast.
+        return self._predictions(frame_index, *names) if names[0] in self.arrays else ()
 
     def _other_map(self, frame_index: int, rank: int) -> np.ndarray:
         return _heatmap(self.arrays["other_maps"][frame_index, rank], self.arrays["other_peaks"][frame_index, rank])

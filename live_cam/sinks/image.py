@@ -103,7 +103,10 @@ def write_snapshot(folder: Path, now: datetime, image: np.ndarray, facts: Mappin
     text = json.dumps({"picture": path.name, **facts}, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     try:
         # Mode "x" also refuses files that were created since the name was chosen.
-        with path.open("xb") as image_file, path.with_suffix(".json").open("x", encoding="utf-8") as json_file:
+        with (
+            path.open("xb") as image_file,
+            path.with_suffix(".json").open("x", encoding="utf-8", errors="backslashreplace") as json_file,
+        ):
             image_file.write(png.tobytes())
             json_file.write(text)
     except OSError as error:

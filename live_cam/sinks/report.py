@@ -24,7 +24,8 @@ def write_report(path: str | Path, report: Mapping[str, Any], overwrite: bool = 
     """
     text = json.dumps(_plain(report), ensure_ascii=False, allow_nan=False, indent=2)
     with new_file(Path(path), overwrite) as unfinished:
-        unfinished.write_text(text + "\n", encoding="utf-8")
+        # Names of files may be no UTF-8; JSON can hold them.
+        unfinished.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
 
 
 def _plain(value: Any) -> Any:

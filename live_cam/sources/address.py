@@ -6,7 +6,7 @@ import glob
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -78,6 +78,14 @@ def files_below(folder: Path, on_unreadable: Callable[[OSError], None], without:
                 seen.add(real)
                 subfolders.append(name)
         yield from (Path(parent, name) for name in sorted(files) if not name.startswith("."))
+
+
+def is_among(path_or_url: str | Path, paths: Iterable[Path]) -> bool:
+    """Returns whether a path is one of several, or lies in one that is a folder, also by links."""
+    path = path_of(path_or_url)
+    # Unlike Path.resolve, realpath takes links that lead in a circle.
+    real = None if path is None else Path(os.path.realpath(path))
+    return real is not None and any(real.is_relative_to(os.path.realpath(other)) for other in paths)
 
 
 def check_permission(name: str) -> None:

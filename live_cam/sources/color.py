@@ -134,4 +134,6 @@ class FrameConverter:
         )
         if self._mapper is not None:
             return self._mapper.pixels_bgr(converted.to_ndarray())
-        return np.ascontiguousarray(converted.to_ndarray())
+        image = converted.to_ndarray()
+        # Of a codec in this format, it is the decoder's own picture, which later ones may be made from.
+        return image.copy() if converted is frame else np.ascontiguousarray(image)

@@ -56,6 +56,7 @@ class DemoSource(Source):
 
     Args:
         start_seconds: First media time that is read.
+        end_seconds: Media time at which reading ends. Default: the end.
 
     Raises:
         SourceError: The photographs are not installed.
@@ -64,19 +65,22 @@ class DemoSource(Source):
     name = "demo"
     size_wh = SIZE_WH
     rate = RATE
-    frame_count_estimate = FRAME_COUNT
-    duration_seconds = float(FRAME_COUNT / RATE)
 
-    def __init__(self, start_seconds: float = 0.0) -> None:
+    def __init__(self, start_seconds: float = 0.0, end_seconds: float | None = None) -> None:
         self._photographs = photographs()
-        self._index = min(math.ceil(start_seconds * RATE), FRAME_COUNT - 1)
+        self._first = min(math.ceil(start_seconds * RATE), FRAME_COUNT - 1)
+        last = FRAME_COUNT if end_seconds is None else min(math.ceil(end_seconds * RATE), FRAME_COUNT)
+        self._count = self.frame_count_estimate = max(1, last - self._first)
+        self.duration_seconds = float(self._count / RATE)
+        self._index = 0
         self._is_closed = False
 
     def read(self) -> Frame | None:
         """Returns the next frame; None after the last."""
-        if self._index >= FRAME_COUNT or self._is_closed:
+        if self._index >= self._count or self._is_closed:
             return None
-        frame = Frame(self._image(self._index), self._index, float(self._index / RATE))
+        number = self._first + self._index
+        frame = Frame(self._image(number), self._index, float(number / RATE))
         self._index += 1
         return frame
 

@@ -111,7 +111,7 @@ def _open_once(settings: SourceSettings, resume_at: ResumePoint | None = None) -
         return ImageSource(settings.image)
     from live_cam.sources.demo import DemoSource
 
-    return DemoSource(settings.start_seconds or 0.0)
+    return DemoSource(settings.start_seconds or 0.0, settings.end_seconds)
 
 
 def source_settings_for(source: int | str | Path) -> SourceSettings:

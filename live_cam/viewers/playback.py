@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 from live_cam.render.seek_bar import Position
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
 JUMP_SECONDS = 5.0
 _FALLBACK_RATE = 25.0
+_REMEMBERED_FRAMES = 256
 # Sums of times are off by less than this; a frame of exactly the wanted time must not be missed.
 _ROUNDING_SECONDS = 1e-3
 
@@ -28,6 +30,8 @@ class Playback:
         # Number of the first frame that is wanted after a jump, and where it leads; None once that frame was shown.
         self._wanted_index: int | None = None
         self._target_seconds = 0.0
+        # Times of the frames that were shown since the last jump, without those after it if it went one frame back.
+        self._shown_seconds: deque[float] = deque(maxlen=_REMEMBERED_FRAMES)
 
     @property
     def is_jumping(self) -> bool:
@@ -39,6 +43,7 @@ class Playback:
         if self._wanted_index is not None and result.frame.index < self._wanted_index:
             return False
         self._wanted_index = None
+        self._shown_seconds.append(result.frame.time_seconds)
         return True
 
     def is_at_end(self, shown: Result) -> bool:
@@ -68,12 +73,19 @@ class Playback:
             if not self.is_at_end(shown) and not self.is_jumping:
                 self._wanted_index, self._target_seconds = shown.frame.index + 1, shown.frame.time_seconds
         else:
-            # The first frame from the middle before the one before: right for any constant rate.
-            self._jump(shown.frame.time_seconds - 1.5 / float(self._source.rate or _FALLBACK_RATE))
+            now_seconds = shown.frame.time_seconds
+            *earlier, before_seconds = (
+                # The first frame from the middle before the one before: right for any constant rate.
+                now_seconds - 1.5 / float(self._source.rate or _FALLBACK_RATE),
+                *(time for time in self._shown_seconds if time < now_seconds),
+            )
+            self._jump(before_seconds)
+            self._shown_seconds.extend(earlier[1:])
 
     def _jump(self, seconds: float) -> None:
         if not self._source.can_seek:
             return
+        self._shown_seconds.clear()
         begin_seconds, duration_seconds = self._source.begin_seconds, self._source.duration_seconds
         if duration_seconds is not None:
             seconds = min(seconds, begin_seconds + duration_seconds)

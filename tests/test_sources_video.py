@@ -349,3 +349,15 @@ def test_real_videos_are_read_whole(name):
     with VideoSource(path) as source:
         assert source.rate == Fraction(stated["r_frame_rate"])
         assert len(list(iter(source.read, None))) == int(stated["nb_frames"])
+
+
+def test_drawing_on_a_frame_does_not_change_later_ones(tmp_path: Path):
+    """Flash Screen Video is decoded as BGR, each picture into the one before."""
+    ffmpeg("-f", "lavfi", "-i", "testsrc=s=320x192:r=10:d=1", "-c:v", "flashsv", "-g", "99", tmp_path / "clip.flv")
+    with VideoSource(tmp_path / "clip.flv") as source:
+        untouched = [frame.image.copy() for frame in iter(source.read, None)]
+    with VideoSource(tmp_path / "clip.flv") as source:
+        for expected in untouched:
+            image = source.read().image
+            assert (image == expected).all()
+            image[:] = 255

@@ -77,7 +77,6 @@ class Feed:
         source: Open; closed by ``close``.
         settings: How its frames are explained and drawn.
         max_frames: Ends the feed after this many explained frames. Default: no limit.
-        temporal: The memory between frames; a new one by default.
 
     Attributes:
         source: The source.
@@ -95,13 +94,12 @@ class Feed:
         source: Source,
         settings: FeedSettings | None = None,
         max_frames: int | None = None,
-        temporal: TemporalExplainer | None = None,
     ) -> None:
         settings = settings or FeedSettings()
         limits = settings.limits
         self.source = source
         self.stats = FeedStats()
-        self.temporal = temporal or TemporalExplainer(settings.smooth_seconds)
+        self.temporal = TemporalExplainer(settings.smooth_seconds)
         self.limiter = RateLimiter(limits.max_cpu_percent, limits.explanations_per_second if source.is_live else None)
         self.preview: Frame | None = None
         self.last_result: Result | None = None

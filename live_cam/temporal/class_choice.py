@@ -95,8 +95,8 @@ class ClassChooser:
             top class is explained. A fixed class stays in both cases.
     """
 
-    def __init__(self, keeps: bool = True) -> None:
-        self.keeps = keeps
+    def __init__(self) -> None:
+        self.keeps = True
         self._state = ClassState()
         self._lock = threading.Lock()
 

@@ -27,14 +27,9 @@ _LONGEST_SIDE_PX = 1280
 _ALIGNMENT_BYTES = 4
 
 
-def jpeg_of(image: np.ndarray, longest_side_px: int = _LONGEST_SIDE_PX) -> tuple[bytes, tuple[int, int]]:
-    """Returns the image as a JPEG, and its width and height there.
-
-    Args:
-        image: (height, width, 3) uint8, BGR.
-        longest_side_px: Larger images are reduced to this.
-    """
-    image = reduced(image, longest_side_px)
+def jpeg_of(image: np.ndarray) -> tuple[bytes, tuple[int, int]]:
+    """Returns the image, (height, width, 3) uint8 BGR, as a JPEG, and its width and height there."""
+    image = reduced(image, _LONGEST_SIDE_PX)
     _, jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
     return jpeg.tobytes(), (image.shape[1], image.shape[0])
 

@@ -242,6 +242,29 @@ def test_weights_that_would_fill_the_memory_are_not_read(tmp_path):
         load_explainer(path)
 
 
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_layers_that_would_fill_the_memory_are_not_made(suffix, tmp_path):
+    """Keras makes all weights of an architecture before it looks for them in the file."""
+    path = tmp_path / f"bomb{suffix}"
+    functional([layers.Flatten(), *(layers.Dense(2, name=f"wide{number}") for number in range(9))]).save(path)
+
+    def widened(text: str) -> str:
+        config = json.loads(text.replace('"units": 2', '"units": 30000'))
+        for layer in config["config"]["layers"]:
+            layer.pop("build_config", None)  # The widths of the layers before.
+        return json.dumps(config)
+
+    if suffix == ".h5":
+        with h5py.File(path, "r+") as file:
+            file.attrs["model_config"] = widened(file.attrs["model_config"])
+    else:
+        with zipfile.ZipFile(path) as archive:
+            config, weights = archive.read("config.json").decode(), archive.read("model.weights.h5")
+        keras_zip(path, widened(config).encode(), weights)
+    with pytest.raises(ModelError, match=r"would unpack to [\d.]+ GB from [\d.]+ MB: it is no trained model"):
+        load_explainer(path)
+
+
 @pytest.mark.parametrize("kind", ["archive", "weights"])
 def test_weights_in_an_archive_or_alone_that_would_fill_the_memory_are_not_read(kind, tmp_path):
     weights = tmp_path / "weights.h5"

@@ -25,6 +25,7 @@ from live_cam.models.keras2_file import load_corrected, load_with_tf_keras
 from live_cam.models.keras_files import (
     check_weights_file,
     is_preset_folder,
+    limited_weights,
     missing_code,
     missing_keras_hub,
     names_package,
@@ -109,11 +110,13 @@ def load_model_file(path: str | Path, unsafe: bool = False, custom_objects: Cust
 
     is_of_keras2 = str(config.get("keras_version")).startswith("2.")
     try:
-        with _quiet_keras():
+        with _quiet_keras(), limited_weights(keras.layers.Layer, path):
             if is_of_keras2 and path.suffix.lower() != ".keras":
                 model = load_corrected(path, config, load)
             else:
                 model = load(path)
+    except ModelError:
+        raise
     except Exception as error:  # Keras, h5py and zipfile raise many kinds of errors for a damaged file
         if is_of_keras2:
             return _network_of_keras2(path, config, unsafe, own, custom_objects)

@@ -18,6 +18,7 @@ import tensorflow as tf
 from live_cam.errors import ModelError
 from live_cam.models.graph_network import GraphNetwork
 from live_cam.models.graph_ops import check_graph
+from live_cam.models.keras_files import limited_weights
 
 # Keras 2.3 and earlier called a functional model "Model".
 _FUNCTIONAL = {"Functional", "Model"}
@@ -111,7 +112,8 @@ def load_with_tf_keras(
         import tf_keras
     except ImportError as error:
         raise ModelError(f'{path} was saved by Keras 2; pip install ".[keras2]"') from error
-    model = tf_keras.models.load_model(path, custom_objects, compile=False, safe_mode=not unsafe)
+    with limited_weights(tf_keras.layers.Layer, path):
+        model = tf_keras.models.load_model(path, custom_objects, compile=False, safe_mode=not unsafe)
     inputs = [tf.TensorSpec((1, *tensor.shape[1:]), tensor.dtype, tensor.name) for tensor in model.inputs]
     function = tf.function(lambda *images: _run(model, images), autograph=False).get_concrete_function(*inputs)
     # A layer may have stored any op; until here, none has run.

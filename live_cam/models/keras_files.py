@@ -6,10 +6,15 @@ Loads neither Keras nor TensorFlow.
 from __future__ import annotations
 
 import builtins
+import contextlib
+import functools
+import inspect
 import io
 import json
+import math
 import os
 import re
+import threading
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -57,6 +62,7 @@ _LARGEST_CONFIG_BYTES = 64 << 20
 # Weights hardly compress; a file that unpacks to this many times its size was made to fill the memory.
 _LARGEST_EXPANSION = 50
 _HARMLESS_BYTES = 256 << 20
+_REPLACING = threading.Lock()
 
 
 def refuse_other_kinds(path: Path) -> None:
@@ -321,6 +327,47 @@ def check_weights_file(path: Path) -> None:
     except (zipfile.BadZipFile, EOFError, NotImplementedError, *_HDF5_ERRORS) as error:
         raise _damaged(path, error) from error
     _check_expansion(byte_count, path)
+
+
+@contextlib.contextmanager
+def limited_weights(layer_class: Any, path: Path) -> Iterator[None]:
+    """Refuses a file whose layers would have many times the weights that it stores, before the memory is full.
+
+    Keras makes the weights of all layers before it reads any.
+
+    Args:
+        layer_class: ``Layer`` of Keras or tf_keras; its ``add_weight`` is replaced in the block, for this thread.
+        path: The file that is loaded in the block.
+
+    Raises:
+        ModelError: It is such a file, or the block raised it.
+    """
+    add_weight, thread = layer_class.add_weight, threading.get_ident()
+    signature = inspect.signature(add_weight)
+    byte_count, refusals = 0, []
+
+    @functools.wraps(add_weight)
+    def counted(*arguments: Any, **named: Any) -> Any:
+        nonlocal byte_count
+        if threading.get_ident() == thread:
+            byte_count += 4 * math.prod(signature.bind(*arguments, **named).arguments.get("shape") or ())
+            try:
+                _check_expansion(byte_count, path)
+            except ModelError as error:
+                refusals.append(error)
+                raise
+        return add_weight(*arguments, **named)
+
+    with _REPLACING:
+        layer_class.add_weight = counted
+        try:
+            yield
+        except Exception:
+            if refusals:  # Keras wraps it.
+                raise refusals[0] from None
+            raise
+        finally:
+            layer_class.add_weight = add_weight
 
 
 def _dataset_bytes(file: Path | io.BytesIO) -> int:

@@ -162,7 +162,7 @@ SHARED_OPTIONS: dict[str, Any] = {
     ],
     "mirror": Annotated[bool, flag(_LOOK, "--mirror", help="Flip the picture left to right. Default: not flipped.")],
     "panel": Annotated[
-        bool, flag(_LOOK, "--panel", help="Draw the best classes with bars, as the window does. Default: a caption.")
+        bool, flag(_LOOK, "--panel", help="Draw the three best classes with bars, like the window. Default: a caption.")
     ],
 }
 _DEFAULTS = {

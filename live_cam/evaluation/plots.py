@@ -91,9 +91,10 @@ def curve_figure(evaluation: Evaluation) -> Figure:
         for row, letter, style in zip(rows, _LETTERS, _line_styles(len(evaluation.rows)), strict=False):
             curve = row.mean_curve(name)
             axes.plot(np.linspace(0, 100, len(curve)), curve, label=_row_label(row, letter), **style)
-        axes.set(title=title, xlabel=f"pixels {name[:-3]}ed, hottest first (%)", xlim=(0, 100), ylim=(0, None))
+        axes.set(title=title, xlabel=f"pixels {name[:-3]}ed, hottest first (%)", xlim=(0, 100))
         axes.grid(color=GRID_GRAY, linewidth=0.5)
         axes.set_axisbelow(True)
+    deletion.set_ylim(0, None)  # Of both, once all curves are drawn.
     count = len(evaluation.images)
     deletion.set_ylabel(f"probability of the explained class\n(mean of {count} image{'s' * (count > 1)})")
     figure.legend(*deletion.get_legend_handles_labels(), loc="outside lower center", ncols=1, handlelength=3)

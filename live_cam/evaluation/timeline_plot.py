@@ -116,10 +116,12 @@ def timeline_figure(timeline: Timeline, thumbnails: Sequence[tuple[int, np.ndarr
 
 def _notes(timeline: Timeline, has_thumbnails: bool) -> str:
     center = "line and ring" if has_thumbnails else "line"
+    has_bands = len(timeline.times_seconds) > _MAX_STEPS
+    bands = " Curves are medians of frames; 80 % lie in the bands of probability and peak." if has_bands else ""
     return (
         f"Curves end where a class is not among the best {timeline.class_indices.shape[1]}. Horizontal, vertical: the "
         f"center of the evidence ({center}) in a band\nas wide as a square of the area above half of the peak. Peak: "
-        "the map's maximum, in units of the score. Curves are medians; the pale bands hold 80 % of the frames."
+        f"the map's maximum, in units of the score.{bands}"
     )
 
 

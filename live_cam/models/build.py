@@ -233,7 +233,7 @@ def _model_with_own_weights(spec: ModelSpec, size: int, path: Path) -> keras.Mod
     _check_readable(path, "weights")
     if path.suffix != ".h5":
         raise ModelError(f"the weights file {path} is not named *.h5; give one that model.save_weights() wrote")
-    check_weights_file(path)
+    check_weights_file(path, "weights file")
     model = _random_model(spec, size)
     try:
         model.load_weights(path)

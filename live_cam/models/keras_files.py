@@ -311,8 +311,12 @@ def read_config(path: Path) -> dict[str, Any]:
         raise ModelError(f"cannot read the model file {path}: {error.strerror}; check the path") from error
 
 
-def check_weights_file(path: Path) -> None:
+def check_weights_file(path: Path, kind: str = "model") -> None:
     """Checks that the weights in a HDF5 file, or in a ``.keras`` file, were not made to fill the memory.
+
+    Args:
+        path: The file.
+        kind: What it is, for messages.
 
     Raises:
         ModelError: They were, or the file is damaged.
@@ -325,7 +329,7 @@ def check_weights_file(path: Path) -> None:
                 members = [name for name in archive.namelist() if name.endswith(".h5")]
                 byte_count = sum(_dataset_bytes(io.BytesIO(archive.read(name))) for name in members)
     except (zipfile.BadZipFile, EOFError, NotImplementedError, *_HDF5_ERRORS) as error:
-        raise _damaged(path, error) from error
+        raise _damaged(path, error, kind) from error
     _check_expansion(byte_count, path)
 
 
@@ -409,9 +413,9 @@ def _weights_alone(path: Path) -> ModelError:
     )
 
 
-def _damaged(path: Path, error: Exception) -> ModelError:
+def _damaged(path: Path, error: Exception, kind: str = "model") -> ModelError:
     reason = (str(error).splitlines() or [type(error).__name__])[0][:160]
-    return ModelError(f"cannot load the model {path}: it is damaged or cut off ({reason}); get or save it again")
+    return ModelError(f"cannot load the {kind} {path}: it is damaged or cut off ({reason}); get or save it again")
 
 
 def _kind_by_content(opening: bytes) -> str:

